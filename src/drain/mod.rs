@@ -1,0 +1,180 @@
+//! Draining: one coordinator owns every gate (Law 9), closes and opens them, keeps the deadlines, and
+//! answers holds. What is decided is in `model::drain` and `model::release`; here are the channel, the
+//! clock and the wake-ups.
+//!
+//! Everyone else speaks to it through [`Handle`]: the source of the configuration, the admin API, the
+//! hook server.
+
+mod coordinator;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::model::report::BackendReport;
+use crate::model::{AdminState, EndpointId, Target};
+
+pub use coordinator::{Coordinator, Published};
+
+/// Speaks to the coordinator. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::UnboundedSender<coordinator::Command>,
+    changes: watch::Receiver<u64>,
+}
+
+/// Who holds: a pod's UID and one of its containers, or in standalone any name that a server keeps over
+/// repeated calls. The same key asked twice is one hold (hooks are at-least-once, PITFALLS 5).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HoldKey {
+    /// The pod's UID, or the target's text.
+    pub id: String,
+    /// The container; empty in standalone.
+    pub container: String,
+}
+
+/// One call of a preStop hook.
+#[derive(Clone, Debug)]
+pub struct HoldRequest {
+    /// Who asks.
+    pub key: HoldKey,
+    /// The endpoints to wait for.
+    pub targets: Vec<Target>,
+    /// What the caller can wait at most; the Backend's drain timeout where absent or longer.
+    pub grace: Option<Duration>,
+    /// The server comes back: `restartTimeoutSeconds` in place of `timeoutSeconds`.
+    pub restart: bool,
+}
+
+/// What a holder hears.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HoldUpdate {
+    /// Sent at once, and again when the deadline or the number changes; the last one is `Released`.
+    Holding {
+        /// Time left until the deadline.
+        remaining: Duration,
+        /// Requests in flight on the endpoints waited for.
+        in_flight: u64,
+        /// The endpoints waited for.
+        endpoints: Vec<EndpointId>,
+    },
+    /// The hold is over: SIGTERM may come.
+    Released(Released),
+}
+
+/// How a hold ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Released {
+    /// Why.
+    pub cause: ReleaseCause,
+    /// From the first call to the release.
+    pub held: Duration,
+    /// From the moment the last request left to the release; zero where nothing was in flight.
+    pub since_last_byte: Duration,
+    /// Requests that were cut by this drain.
+    pub cut: u64,
+}
+
+/// Why a hold ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseCause {
+    /// Every member confirmed: closed, and nothing in flight.
+    Drained,
+    /// The deadline came; what was in flight was cut.
+    Deadline,
+    /// `enabled: false` or `Disabled`: what was in flight was cut at once.
+    Cut,
+}
+
+/// Why a hold or a change of admin state was refused; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// No Backend of that name.
+    #[error("no Backend {namespace}/{name}; there are: {}", list(.known))]
+    NoBackend {
+        /// Where it was looked for.
+        namespace: String,
+        /// What was asked for.
+        name: String,
+        /// The Backends there are.
+        known: Vec<String>,
+    },
+    /// The Backend has no such endpoint.
+    #[error("{target} is no endpoint of its Backend; it has: {}", list(.known))]
+    NoEndpoint {
+        /// What was asked for.
+        target: String,
+        /// The endpoints it has.
+        known: Vec<String>,
+    },
+    /// The file itself says Draining or Disabled; the admin API cannot overrule it.
+    #[error("{target} is {state:?} by its configuration: change adminState there")]
+    ConfiguredOtherwise {
+        /// What was asked for.
+        target: String,
+        /// What the configuration says.
+        state: AdminState,
+    },
+    /// The coordinator has ended: the process is going down.
+    #[error("lastcall is shutting down")]
+    ShuttingDown,
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+impl Handle {
+    /// Begins or joins a hold. The receiver gets updates until `Released`; dropping it is what a caller
+    /// that vanished looks like (Law 6), never a reason to let others go.
+    pub async fn hold(
+        &self,
+        request: HoldRequest,
+    ) -> Result<mpsc::UnboundedReceiver<HoldUpdate>, TargetError> {
+        self.ask(|reply| coordinator::Command::Hold { request, reply })
+            .await?
+    }
+
+    /// Sets the admin state of all endpoints the target covers until it is set again or the process ends.
+    /// `timeout` replaces the Backend's drain timeout for this drain. Returns the endpoints covered.
+    pub async fn set_admin_state(
+        &self,
+        target: Target,
+        state: AdminState,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<EndpointId>, TargetError> {
+        self.ask(|reply| coordinator::Command::SetAdminState {
+            target,
+            state,
+            timeout,
+            reply,
+        })
+        .await?
+    }
+
+    /// Every Backend as it is now, sorted by name.
+    pub async fn report(&self) -> Result<Vec<BackendReport>, TargetError> {
+        self.ask(|reply| coordinator::Command::Report { reply })
+            .await
+    }
+
+    /// Changes its value whenever an endpoint's state changes (not for in-flight numbers alone).
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> coordinator::Command,
+    ) -> Result<T, TargetError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .map_err(|_| TargetError::ShuttingDown)?;
+        answer.await.map_err(|_| TargetError::ShuttingDown)
+    }
+}

@@ -1,0 +1,20 @@
+//! What runs, as plain values: no I/O, no clock, no Kubernetes. Time is an argument.
+//!
+//! [`Snapshot`] is the whole configuration of the data plane, immutable and swapped whole (Law 9).
+//! [`drain`] decides what an endpoint's gate does and when it counts as drained; [`release`] decides
+//! when a hold is let go. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
+
+pub mod drain;
+pub mod identity;
+pub mod release;
+pub mod report;
+pub mod snapshot;
+pub mod target;
+
+pub use identity::{EndpointId, Member, ObjectName};
+pub use snapshot::{
+    AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointSpec, HostPattern, LastEndpoint,
+    Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts, Snapshot,
+    WeightedBackend,
+};
+pub use target::Target;
