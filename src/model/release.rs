@@ -1,1 +1,403 @@
-//! The release of a hold.
+//! The release of one hold: let go when every member has confirmed every endpoint, or at the deadline
+//! (Law 1). Pure; run with one member in standalone, with all replicas in a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::identity::EndpointId;
+
+/// One process that routes: its own unique name.
+pub type MemberId = String;
+
+/// Why a member need not be waited for any more. Nothing else is reason enough: a refused connection or
+/// a deleted pod object alone proves nothing (DESIGN section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It said goodbye after its last request.
+    Goodbye,
+    /// Its process has ended: by the API's word, or another instance answers at its address.
+    ProcessEnded,
+    /// On a Node that the cluster calls NotReady, and silent for `peerLossSeconds` (Law 1's exception).
+    GivenUp,
+}
+
+/// What happens to a hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A member is there that has to confirm as well.
+    Joined(MemberId),
+    /// A member need not be waited for any more.
+    Left(MemberId, Gone),
+    /// The member was asked to close the endpoint, which it did in this generation of its gate; what it
+    /// confirmed in an earlier one counts no more.
+    Asked {
+        /// Which member.
+        member: MemberId,
+        /// Which endpoint.
+        endpoint: EndpointId,
+        /// Its gate's generation from here on.
+        generation: u64,
+    },
+    /// The member has seen "closed, and none in flight".
+    Confirmed {
+        /// Which member.
+        member: MemberId,
+        /// Which endpoint.
+        endpoint: EndpointId,
+        /// The generation of its gate in which it saw that.
+        generation: u64,
+        /// Its work there was cut by order (`enabled: false`, Disabled), not finished.
+        cut: bool,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// How a hold ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Somebody has not confirmed yet.
+    Waiting,
+    /// Every member has confirmed every endpoint.
+    Drained,
+    /// Every member has confirmed, some because their work was cut by order.
+    Cut,
+    /// The deadline has come first.
+    Deadline,
+}
+
+/// What one member has said of one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It has not been asked, or not answered.
+    None { asked: u64 },
+    /// It has confirmed in this generation.
+    Confirmed { generation: u64, cut: bool },
+}
+
+/// One hold, seen by the replica that answers it.
+#[derive(Clone, Debug)]
+pub struct Release {
+    endpoints: BTreeSet<EndpointId>,
+    members: BTreeMap<MemberId, BTreeMap<EndpointId, Answer>>,
+    deadline: Instant,
+    verdict: Verdict,
+}
+
+impl Release {
+    /// A hold of these endpoints that nobody has confirmed. `members` has at least the process itself.
+    pub fn new(
+        endpoints: impl IntoIterator<Item = EndpointId>,
+        members: impl IntoIterator<Item = MemberId>,
+        deadline: Instant,
+    ) -> Self {
+        let mut release = Self {
+            endpoints: endpoints.into_iter().collect(),
+            members: BTreeMap::new(),
+            deadline,
+            verdict: Verdict::Waiting,
+        };
+        for member in members {
+            release.join(member);
+        }
+        release
+    }
+
+    /// The endpoints waited for.
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointId> {
+        self.endpoints.iter()
+    }
+
+    /// When it ends whatever is in flight.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Brings the deadline forward; it never moves back.
+    pub fn shorten(&mut self, deadline: Instant) {
+        self.deadline = self.deadline.min(deadline);
+    }
+
+    /// Takes the event in, and says how the hold stands. Once it has ended it stays so.
+    pub fn step(&mut self, event: Event, now: Instant) -> Verdict {
+        match event {
+            Event::Joined(member) => self.join(member),
+            Event::Left(member, _why) => {
+                self.members.remove(&member);
+            }
+            Event::Asked {
+                member,
+                endpoint,
+                generation,
+            } => self.asked(&member, &endpoint, generation),
+            Event::Confirmed {
+                member,
+                endpoint,
+                generation,
+                cut,
+            } => self.confirmed(&member, &endpoint, generation, cut),
+            Event::Tick => {}
+        }
+        if self.verdict == Verdict::Waiting {
+            self.verdict = self.judge(now);
+        }
+        self.verdict
+    }
+
+    fn join(&mut self, member: MemberId) {
+        let answers = self
+            .endpoints
+            .iter()
+            .cloned()
+            .map(|e| (e, Answer::None { asked: 0 }));
+        self.members
+            .entry(member)
+            .or_insert_with(|| answers.collect());
+    }
+
+    fn asked(&mut self, member: &str, endpoint: &EndpointId, generation: u64) {
+        if let Some(answer) = self
+            .members
+            .get_mut(member)
+            .and_then(|m| m.get_mut(endpoint))
+        {
+            let older = match *answer {
+                Answer::None { asked } => asked < generation,
+                Answer::Confirmed {
+                    generation: seen, ..
+                } => seen < generation,
+            };
+            if older {
+                *answer = Answer::None { asked: generation };
+            }
+        }
+    }
+
+    fn confirmed(&mut self, member: &str, endpoint: &EndpointId, generation: u64, cut: bool) {
+        if let Some(answer) = self
+            .members
+            .get_mut(member)
+            .and_then(|m| m.get_mut(endpoint))
+            && let Answer::None { asked } = *answer
+            && generation >= asked
+        {
+            *answer = Answer::Confirmed { generation, cut };
+        }
+    }
+
+    /// An empty membership confirms nothing: the process itself is always a member.
+    fn judge(&self, now: Instant) -> Verdict {
+        let answers = || self.members.values().flat_map(BTreeMap::values);
+        let all =
+            !self.members.is_empty() && answers().all(|a| matches!(a, Answer::Confirmed { .. }));
+        if all {
+            if answers().any(|a| matches!(a, Answer::Confirmed { cut: true, .. })) {
+                Verdict::Cut
+            } else {
+                Verdict::Drained
+            }
+        } else if now >= self.deadline {
+            Verdict::Deadline
+        } else {
+            Verdict::Waiting
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Member, ObjectName};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn endpoint(port: u16) -> EndpointId {
+        EndpointId {
+            backend: ObjectName::new("default", "web"),
+            member: Member::Static(([127, 0, 0, 1], port).into()),
+        }
+    }
+
+    fn asked(member: &str, port: u16, generation: u64) -> Event {
+        Event::Asked {
+            member: member.into(),
+            endpoint: endpoint(port),
+            generation,
+        }
+    }
+
+    fn confirmed(member: &str, port: u16, generation: u64) -> Event {
+        Event::Confirmed {
+            member: member.into(),
+            endpoint: endpoint(port),
+            generation,
+            cut: false,
+        }
+    }
+
+    #[test]
+    fn law_1_a_hold_ends_when_every_member_has_confirmed_every_endpoint_or_at_its_deadline() {
+        use Verdict::{Deadline, Drained, Waiting};
+        let both = ["a", "b"];
+        let left = |gone| Event::Left("b".into(), gone);
+        let rows: Vec<(&str, &[&str], Vec<(Event, u64, Verdict)>)> = vec![
+            (
+                "one member",
+                &["a"],
+                vec![
+                    (asked("a", 1, 2), 0, Waiting),
+                    (confirmed("a", 1, 2), 0, Waiting),
+                    (confirmed("a", 2, 2), 0, Drained),
+                ],
+            ),
+            (
+                "two members",
+                &both,
+                vec![
+                    (confirmed("a", 1, 2), 0, Waiting),
+                    (confirmed("a", 2, 2), 0, Waiting),
+                    (confirmed("b", 1, 2), 0, Waiting),
+                    (confirmed("b", 2, 2), 1, Drained),
+                ],
+            ),
+            (
+                "a zero of an older generation",
+                &["a"],
+                vec![
+                    (asked("a", 1, 4), 0, Waiting),
+                    (confirmed("a", 2, 2), 0, Waiting),
+                    (confirmed("a", 1, 2), 0, Waiting),
+                    (confirmed("a", 1, 4), 0, Drained),
+                ],
+            ),
+            (
+                "re-opened and closed again",
+                &["a"],
+                vec![
+                    (confirmed("a", 1, 2), 0, Waiting),
+                    (asked("a", 1, 4), 0, Waiting),
+                    (confirmed("a", 2, 2), 0, Waiting),
+                    (confirmed("a", 1, 4), 0, Drained),
+                ],
+            ),
+            (
+                "a member that comes in the middle counts",
+                &["a"],
+                vec![
+                    (confirmed("a", 1, 2), 0, Waiting),
+                    (Event::Joined("b".into()), 0, Waiting),
+                    (confirmed("a", 2, 2), 0, Waiting),
+                    (confirmed("b", 1, 1), 0, Waiting),
+                    (confirmed("b", 2, 1), 0, Drained),
+                ],
+            ),
+            (
+                "goodbye",
+                &both,
+                vec![
+                    (confirmed("a", 1, 2), 0, Waiting),
+                    (confirmed("a", 2, 2), 0, Waiting),
+                    (left(Gone::Goodbye), 0, Drained),
+                ],
+            ),
+            (
+                "the last member cannot be waited out",
+                &["b"],
+                vec![
+                    (left(Gone::GivenUp), 0, Waiting),
+                    (Event::Tick, 10, Deadline),
+                ],
+            ),
+            (
+                "deadline",
+                &both,
+                vec![
+                    (confirmed("a", 1, 2), 9, Waiting),
+                    (Event::Tick, 10, Deadline),
+                    (confirmed("b", 1, 2), 11, Deadline),
+                ],
+            ),
+            (
+                "a stranger's word counts for nothing",
+                &["a"],
+                vec![
+                    (confirmed("x", 1, 2), 0, Waiting),
+                    (confirmed("x", 2, 2), 0, Waiting),
+                ],
+            ),
+        ];
+        let start = Instant::now();
+        for (name, members, events) in rows {
+            let mut release = Release::new(
+                [endpoint(1), endpoint(2)],
+                members.iter().map(ToString::to_string),
+                start + Duration::from_secs(10),
+            );
+            for (n, (event, at, verdict)) in events.into_iter().enumerate() {
+                let got = release.step(event, start + Duration::from_secs(at));
+                assert_eq!(got, verdict, "{name}, event {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn work_that_was_cut_by_order_is_not_called_drained() {
+        let now = Instant::now();
+        let mut release = Release::new(
+            [endpoint(1)],
+            ["a".to_owned()],
+            now + Duration::from_secs(1),
+        );
+        let cut = Event::Confirmed {
+            member: "a".into(),
+            endpoint: endpoint(1),
+            generation: 2,
+            cut: true,
+        };
+        assert_eq!(release.step(cut, now), Verdict::Cut);
+    }
+
+    proptest! {
+        /// However events come, a hold is never drained while a member that is there has an endpoint
+        /// whose latest ask it has not confirmed.
+        #[test]
+        fn never_released_early(events in proptest::collection::vec((0..5u8, 0..3u8, 0..2u16, 0..6u64), 0..60)) {
+            let now = Instant::now();
+            let name = |m: u8| ["a", "b", "c"][usize::from(m)].to_owned();
+            let mut release = Release::new([endpoint(0), endpoint(1)], [name(0)], now + Duration::from_secs(1));
+            let mut asked_at: BTreeMap<(u8, u16), u64> = BTreeMap::new();
+            let mut seen: BTreeMap<(u8, u16), u64> = BTreeMap::new();
+            let mut members = BTreeSet::from([0u8]);
+            for (kind, m, e, generation) in events {
+                let event = match kind {
+                    0 => { members.insert(m); Event::Joined(name(m)) }
+                    1 => {
+                        members.remove(&m);
+                        asked_at.retain(|k, _| k.0 != m);
+                        seen.retain(|k, _| k.0 != m);
+                        Event::Left(name(m), Gone::Goodbye)
+                    }
+                    2 => {
+                        if members.contains(&m) { let a = asked_at.entry((m, e)).or_default(); *a = (*a).max(generation); }
+                        asked(&name(m), e, generation)
+                    }
+                    3 => {
+                        if members.contains(&m) { let s = seen.entry((m, e)).or_default(); *s = (*s).max(generation); }
+                        confirmed(&name(m), e, generation)
+                    }
+                    _ => Event::Tick,
+                };
+                let verdict = release.step(event, now);
+                if verdict == Verdict::Drained {
+                    for m in &members {
+                        for e in 0..2 {
+                            let asked = asked_at.get(&(*m, e)).copied().unwrap_or(0);
+                            prop_assert!(seen.get(&(*m, e)).is_some_and(|s| *s >= asked));
+                        }
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
