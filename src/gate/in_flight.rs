@@ -45,6 +45,11 @@ impl<E: AsRef<Gate>> InFlight<E> {
         }
     }
 
+    /// Counts this request as ended by force (Law 8). Call it once, before the guard is dropped.
+    pub fn count_cut(&self) {
+        self.endpoint.as_ref().counters.count_cut(&self.worker);
+    }
+
     /// The endpoint whose count this is.
     pub fn endpoint(&self) -> &E {
         &self.endpoint

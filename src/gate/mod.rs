@@ -67,6 +67,16 @@ impl Gate {
         self.counters.sum()
     }
 
+    /// Requests let in since the gate was made.
+    pub fn entered(&self) -> u64 {
+        self.counters.entered()
+    }
+
+    /// Requests ended by force since the gate was made.
+    pub fn cut(&self) -> u64 {
+        self.counters.cut()
+    }
+
     /// Moves the gate to `state` and returns the new phase; the generation grows even where the state
     /// stays, so that a zero seen before this call confirms nothing after it.
     ///
@@ -100,6 +110,7 @@ impl Gate {
         self.counters.add(worker);
         fence(Ordering::SeqCst);
         if self.phase.load(Ordering::Relaxed).state.admits(admission) {
+            self.counters.count_entered(worker);
             return true;
         }
         self.leave(worker);
