@@ -1,14 +1,32 @@
-//! The coordinator's task.
-use super::{HoldRequest, HoldUpdate, TargetError};
-use crate::gate::Gate;
+//! The coordinator's task: takes commands, wake-ups of gates and the passing of time, one at a time, and
+//! lets [`super::endpoints`] and [`super::holds`] act on them.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::endpoints::Endpoints;
+use super::holds::Holds;
+use super::{Handle, HoldKey, HoldRequest, HoldUpdate, Journal, TargetError};
+use crate::gate::{Gate, Generation};
 use crate::model::report::BackendReport;
 use crate::model::{AdminState, EndpointId, Snapshot, Target};
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+
+/// How often holders hear a changed number, and vanished callers are looked for.
+const HOLD_TICK: Duration = Duration::from_millis(100);
+
+/// How long a vanished caller may come back before its hold is withdrawn (Law 6).
+const VANISHED: Duration = Duration::from_secs(30);
 
 pub(super) enum Command {
+    Configure {
+        snapshot: Arc<Snapshot>,
+        reply: oneshot::Sender<()>,
+    },
     Hold {
         request: HoldRequest,
         reply: oneshot::Sender<Result<mpsc::UnboundedReceiver<HoldUpdate>, TargetError>>,
@@ -22,6 +40,16 @@ pub(super) enum Command {
     Report {
         reply: oneshot::Sender<Vec<BackendReport>>,
     },
+    /// What the live look-up said of a hold whose caller vanished.
+    LookedUp { key: HoldKey, leaving: Leaving },
+}
+
+/// A gate that is not open may have become empty.
+pub(super) struct Emptied {
+    pub(super) id: EndpointId,
+    pub(super) generation: Generation,
+    /// When its last request left.
+    pub(super) at: Instant,
 }
 
 /// What the workers run: the configuration, and the gate of each endpoint in it.
@@ -33,5 +61,163 @@ pub struct Published {
     pub gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
 }
 
+/// What the coordinator needs of the data plane.
+pub trait DataPlane: Send {
+    /// Run this from now on. Resolves when every worker does.
+    fn publish(&self, published: Published) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// The endpoint's gate was closed: drop its idle connections (PITFALLS 14).
+    fn closed(&self, id: &EndpointId);
+    /// End by force what is in flight on the endpoint.
+    fn cut(&self, id: &EndpointId);
+}
+
+/// Whether the server behind an endpoint is on its way out, as far as can be seen now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It is being stopped.
+    Yes,
+    /// It is not.
+    No,
+    /// That could not be found out: the hold goes on to its deadline (Law 5).
+    Unknown,
+}
+
+/// What must be looked up live, past every cache (Law 5); `source` implements it.
+pub trait LiveLookup: Send + Sync {
+    /// Whether the server of the hold is being stopped.
+    fn leaving(&self, key: &HoldKey) -> Pin<Box<dyn Future<Output = Leaving> + Send>>;
+}
+
 /// The task that owns every gate.
-pub struct Coordinator;
+pub struct Coordinator {
+    commands: mpsc::UnboundedReceiver<Command>,
+    emptied: mpsc::UnboundedReceiver<Emptied>,
+    endpoints: Endpoints,
+    holds: Holds,
+    data_plane: Box<dyn DataPlane>,
+    lookup: Arc<dyn LiveLookup>,
+    own_commands: mpsc::WeakUnboundedSender<Command>,
+    changes: watch::Sender<u64>,
+}
+
+impl Coordinator {
+    /// A coordinator for gates of `workers` workers, and the handle to it. `journal` hears what an
+    /// operator wants to know.
+    pub fn new(
+        workers: usize,
+        data_plane: Box<dyn DataPlane>,
+        lookup: Arc<dyn LiveLookup>,
+        journal: Journal,
+    ) -> (Self, Handle) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (wake, emptied) = mpsc::unbounded_channel();
+        let (changes, changed) = watch::channel(0);
+        let coordinator = Self {
+            commands: receiver,
+            emptied,
+            endpoints: Endpoints::new(workers, wake, Arc::clone(&journal)),
+            holds: Holds::new(journal),
+            data_plane,
+            lookup,
+            own_commands: commands.downgrade(),
+            changes,
+        };
+        let handle = Handle {
+            commands,
+            changes: changed,
+        };
+        (coordinator, handle)
+    }
+
+    /// Runs until every [`Handle`] is gone.
+    pub async fn run(mut self) {
+        let mut hold_tick = tokio::time::interval(HOLD_TICK);
+        hold_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let timer = self.next_timer();
+            tokio::select! {
+                // Wake-ups first: a release is due the moment the last request has left.
+                biased;
+                Some(emptied) = self.emptied.recv() => self.endpoints.emptied(&emptied, Instant::now()),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.command(command).await,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(timer.into()) => {}
+                _ = hold_tick.tick(), if !self.holds.is_empty() => self.tick_holds(),
+            }
+            self.settle();
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let timers = [self.endpoints.next_timer(), self.holds.next_timer()];
+        timers.into_iter().flatten().min().unwrap_or(far)
+    }
+
+    async fn command(&mut self, command: Command) {
+        let now = Instant::now();
+        // An answer that nobody waits for any more is no error.
+        match command {
+            Command::Configure { snapshot, reply } => {
+                self.configure(snapshot, now).await;
+                let _ = reply.send(());
+            }
+            Command::Hold { request, reply } => {
+                let _ = reply.send(self.holds.begin(request, &mut self.endpoints, now));
+            }
+            Command::SetAdminState {
+                target,
+                state,
+                timeout,
+                reply,
+            } => {
+                let _ = reply.send(self.endpoints.set_admin_state(&target, state, timeout, now));
+            }
+            Command::Report { reply } => {
+                let _ = reply.send(self.endpoints.report(now));
+            }
+            Command::LookedUp { key, leaving } => {
+                self.holds.looked_up(&key, leaving, &mut self.endpoints);
+            }
+        }
+    }
+
+    /// Gates of what left are closed before the workers hear of it, and those of what is new exist
+    /// before a request can ask for them.
+    async fn configure(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
+        let gates = self.endpoints.configure(&snapshot, now);
+        self.settle();
+        let gates = Arc::new(gates);
+        self.data_plane.publish(Published { snapshot, gates }).await;
+    }
+
+    /// Follows up whatever just happened until nothing more does: endpoints change state, holds end by
+    /// that.
+    fn settle(&mut self) {
+        let now = Instant::now();
+        let confirmed = self.endpoints.settle(now, self.data_plane.as_ref());
+        for id in self.holds.settle(&confirmed, &self.endpoints, now) {
+            self.endpoints.unhold(&id);
+        }
+        if self.endpoints.take_changed() {
+            self.changes.send_modify(|revision| *revision += 1);
+        }
+    }
+
+    /// Tells holders how it goes, and looks up those whose caller is gone.
+    fn tick_holds(&mut self) {
+        let now = Instant::now();
+        for key in self.holds.tick(&self.endpoints, now, VANISHED) {
+            let looked_up = self.lookup.leaving(&key);
+            let Some(commands) = self.own_commands.upgrade() else {
+                return;
+            };
+            tokio::spawn(async move {
+                let leaving = looked_up.await;
+                let _ = commands.send(Command::LookedUp { key, leaving });
+            });
+        }
+    }
+}

@@ -6,15 +6,78 @@
 //! hook server.
 
 mod coordinator;
+mod endpoints;
+mod holds;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::report::BackendReport;
-use crate::model::{AdminState, EndpointId, Target};
+use crate::model::{AdminState, EndpointId, Snapshot, Target};
 
-pub use coordinator::{Coordinator, Published};
+pub use coordinator::{Coordinator, DataPlane, Leaving, LiveLookup, Published};
+
+/// Hears every [`Entry`]; called on the coordinator's task, so it must not block.
+pub type Journal = Arc<dyn Fn(&Entry) + Send + Sync>;
+
+/// What an operator wants to know of draining, as it happens: the log, metrics and Events are made of
+/// these (Law 8).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A gate was closed.
+    DrainStarted {
+        /// Whose.
+        id: EndpointId,
+        /// Why, one CamelCase word.
+        reason: &'static str,
+        /// Requests in flight then.
+        in_flight: u64,
+    },
+    /// Nothing is in flight any more.
+    DrainCompleted {
+        /// On which endpoint.
+        id: EndpointId,
+        /// From the closing of the gate to the last byte.
+        took: Duration,
+        /// Requests that were cut in this drain.
+        cut: u64,
+    },
+    /// The deadline came first: what was in flight is being cut.
+    DrainTimedOut {
+        /// On which endpoint.
+        id: EndpointId,
+        /// Requests in flight then.
+        in_flight: u64,
+    },
+    /// A gate was opened again.
+    BackInService {
+        /// Whose.
+        id: EndpointId,
+    },
+    /// A server asked to be let go.
+    HoldStarted {
+        /// Who asked.
+        key: HoldKey,
+        /// What it waits for.
+        endpoints: Vec<EndpointId>,
+        /// Requests in flight there.
+        in_flight: u64,
+    },
+    /// It was let go.
+    Released {
+        /// Who asked.
+        key: HoldKey,
+        /// How it ended.
+        released: Released,
+    },
+    /// Its caller vanished, and its server is not leaving (Law 6).
+    HoldWithdrawn {
+        /// Who asked.
+        key: HoldKey,
+    },
+}
 
 /// Speaks to the coordinator. Cheap to clone.
 #[derive(Clone)]
@@ -129,6 +192,12 @@ fn list(names: &[String]) -> String {
 }
 
 impl Handle {
+    /// Takes a new configuration in. Returns when every worker runs it.
+    pub async fn configure(&self, snapshot: Arc<Snapshot>) -> Result<(), TargetError> {
+        self.ask(|reply| coordinator::Command::Configure { snapshot, reply })
+            .await
+    }
+
     /// Begins or joins a hold. The receiver gets updates until `Released`; dropping it is what a caller
     /// that vanished looks like (Law 6), never a reason to let others go.
     pub async fn hold(
