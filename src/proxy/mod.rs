@@ -1,1 +1,11 @@
-//! proxy
+//! The data plane: workers that accept, route, balance and count.
+
+pub mod balance;
+pub mod buffer;
+pub mod listener;
+pub mod respond;
+pub mod rng;
+pub mod router;
+pub mod stats;
+pub mod timer;
+pub mod upstream;

@@ -1,0 +1,90 @@
+//! What one worker counts: plain stores by its own thread, read by whoever asks for metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam_utils::CachePadded;
+
+/// One number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the worker that owns the counter may.
+    pub fn add(&self, count: u64) {
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    /// Takes away; only the worker that owns the counter may.
+    pub fn subtract(&self, count: u64) {
+        self.0
+            .store(self.0.load(Relaxed).wrapping_sub(count), Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One worker's numbers since it started.
+#[derive(Debug, Default)]
+pub struct WorkerStats {
+    /// Client connections accepted.
+    pub connections: Counter,
+    /// Client connections open now.
+    pub open: Counter,
+    /// Connections turned away: over the limit, or from a source that is not allowed.
+    pub turned_away: Counter,
+    /// Responses sent, by the first digit of their status (index 1 to 5).
+    pub responses: [Counter; 6],
+    /// Requests that were refused before they were forwarded.
+    pub refused: Counter,
+    /// Further attempts on another endpoint.
+    pub retries: Counter,
+    /// Exchanges ended by force.
+    pub cut: Counter,
+    /// Exchanges whose client went away first.
+    pub client_gone: Counter,
+    /// Exchanges that the endpoint broke: no answer, a broken one, or half of one.
+    pub upstream_broken: Counter,
+    /// Connections made to endpoints.
+    pub upstream_connects: Counter,
+    /// Requests sent on a kept connection.
+    pub upstream_reuses: Counter,
+    /// Connections to endpoints that failed.
+    pub upstream_connect_failures: Counter,
+    /// Body bytes taken from clients.
+    pub bytes_in: Counter,
+    /// Bytes sent to clients.
+    pub bytes_out: Counter,
+    /// Upgraded connections open now.
+    pub tunnels: Counter,
+}
+
+/// Every worker's numbers.
+#[derive(Clone, Debug)]
+pub struct Stats(Arc<[CachePadded<WorkerStats>]>);
+
+impl Stats {
+    /// Numbers of `workers` workers, all zero.
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| CachePadded::default()).collect())
+    }
+
+    /// The numbers of one worker.
+    pub fn worker(&self, at: usize) -> &WorkerStats {
+        &self.0[at]
+    }
+
+    /// One number over all workers.
+    pub fn sum(&self, which: impl Fn(&WorkerStats) -> &Counter) -> u64 {
+        self.0.iter().map(|worker| which(worker).get()).sum()
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,137 @@
+//! An endpoint as one worker sees it: its gate, and the connections to it that are kept for the next
+//! request. Kept over changes of the configuration by identity.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use super::balance::Candidate;
+use crate::gate::{Gate, State};
+use crate::model::EndpointId;
+
+/// Kept connections to one endpoint, for each worker.
+const MAX_IDLE: usize = 128;
+
+/// One endpoint, in one worker.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Who it is.
+    pub id: EndpointId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Names it among this worker's upstreams, for as long as the process runs.
+    pub key: u64,
+    gate: Arc<Gate>,
+    weight: Cell<u32>,
+    idle: RefCell<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: TcpStream,
+    until: Instant,
+}
+
+impl AsRef<Gate> for Upstream {
+    fn as_ref(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+impl Candidate for std::rc::Rc<Upstream> {
+    fn weight(&self) -> u32 {
+        self.weight.get()
+    }
+
+    fn available(&self) -> bool {
+        self.gate.phase().state == State::Open
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.gate.in_flight()
+    }
+}
+
+impl Upstream {
+    /// An endpoint without connections.
+    pub fn new(id: EndpointId, address: SocketAddr, key: u64, gate: Arc<Gate>) -> Self {
+        Self {
+            id,
+            address,
+            key,
+            gate,
+            weight: Cell::new(1),
+            idle: RefCell::default(),
+        }
+    }
+
+    /// Its share of the Backend's requests, from the next on.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.set(weight);
+    }
+
+    /// Takes a kept connection, the one used last, that the endpoint has not closed.
+    pub fn reuse(&self, now: Instant) -> Option<TcpStream> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { stream, until }) = idle.pop() {
+            if now < until && is_quiet(&stream) {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request, for `keep` at the most.
+    pub fn keep(&self, stream: TcpStream, keep: Duration, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        // What a closed gate has had for connections was dropped when it closed (PITFALLS 14).
+        if self.gate.phase().state != State::Closed && idle.len() < MAX_IDLE && !keep.is_zero() {
+            idle.push(Idle {
+                stream,
+                until: now + keep,
+            });
+        }
+    }
+
+    /// Closes every kept connection.
+    pub fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Closes the kept connections that are over their time or that the endpoint has closed.
+    pub fn sweep(&self, now: Instant) {
+        self.idle
+            .borrow_mut()
+            .retain(|idle| now < idle.until && is_quiet(&idle.stream));
+    }
+
+    /// Kept connections.
+    pub fn idle_count(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// Connects.
+    pub async fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// Whether a kept connection has nothing to read: neither an end nor bytes that nobody asked for. Costs
+/// no system call where the runtime has heard of nothing.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    match stream.poll_read_ready(&mut cx) {
+        Poll::Pending => true,
+        Poll::Ready(_) => {
+            let read = stream.try_read(&mut [0]);
+            matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        }
+    }
+}
