@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod buffer;
+pub mod http1;
 pub mod listener;
 pub mod respond;
 pub mod rng;
