@@ -9,4 +9,9 @@ pub mod rng;
 pub mod router;
 pub mod stats;
 pub mod timer;
+mod tunnel;
 pub mod upstream;
+mod worker;
+mod workers;
+
+pub use workers::{Farewell, Workers};

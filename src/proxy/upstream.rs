@@ -70,6 +70,11 @@ impl Upstream {
         }
     }
 
+    /// Whether this is the endpoint at `address` behind `gate`.
+    pub fn is(&self, address: SocketAddr, gate: &Arc<Gate>) -> bool {
+        self.address == address && Arc::ptr_eq(&self.gate, gate)
+    }
+
     /// Its share of the Backend's requests, from the next on.
     pub fn set_weight(&self, weight: u32) {
         self.weight.set(weight);

@@ -146,6 +146,17 @@ impl ClientConnection {
         }
     }
 
+    /// Whether a request's body is still being read.
+    pub fn request_is_open(&self) -> bool {
+        matches!(
+            self.state,
+            State::Exchange {
+                request: RequestSide::Open,
+                ..
+            }
+        )
+    }
+
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.state == State::Idle
@@ -243,7 +254,8 @@ impl ClientConnection {
         self.next()
     }
 
-    fn next(&self) -> Next {
+    /// What comes next as things are.
+    pub fn next(&self) -> Next {
         match self.state {
             State::Idle if self.shutting_down || self.half_closed => Next::ReadWhatIsHere,
             State::Idle => Next::ReadHead,

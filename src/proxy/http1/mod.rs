@@ -14,6 +14,7 @@
 mod authority;
 mod body;
 mod connection;
+pub mod driver;
 mod encode;
 mod forward;
 mod framing;

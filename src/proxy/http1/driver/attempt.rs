@@ -1,0 +1,375 @@
+//! From a request to its end: picks an endpoint, enters its gate, connects, exchanges, and tries another
+//! one where that is safe (Law 7).
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+
+use super::super::{ClientFields, Event, ForwardContext, Next, RequestHead, forward_request};
+use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
+use super::{Connection, on};
+use crate::gate::{Admission, InFlight};
+use crate::model::WeightedBackend;
+use crate::proxy::respond::Answer;
+use crate::proxy::tunnel;
+use crate::proxy::worker::{Pool, Shutdown, Site, View, Worker};
+
+/// What became of one attempt.
+enum Tried {
+    /// The exchange is over; this comes next.
+    Over(Next),
+    /// Nothing was answered; another endpoint may be asked.
+    Again(Answer),
+    /// Nothing was answered, and nobody else is asked.
+    Failed(Answer),
+}
+
+/// What was written down of a request for all its attempts.
+struct Attempts<'a> {
+    choice: &'a WeightedBackend,
+    task: Task<'a>,
+    /// Attempts left for a request that was sent and not answered.
+    resends: u32,
+    /// Endpoints that were asked, as indices into the pool.
+    tried: Vec<usize>,
+}
+
+impl Connection {
+    /// Has an endpoint answer the request, whose head is the first `length` unread bytes.
+    pub(super) async fn forward(
+        &mut self,
+        view: &View,
+        site: &Site,
+        head: &RequestHead,
+        length: usize,
+        choice: &WeightedBackend,
+    ) -> Next {
+        self.write_forward(site, head);
+        self.client.buffer.consume(length);
+        let pool = &view.pools[choice.backend];
+        let load_balancer = site.load_balancer();
+        let task = Task {
+            head,
+            timeouts: &choice.timeouts,
+            client_timeouts: &load_balancer.timeouts,
+            body_limit: load_balancer.limits.body_bytes,
+            deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
+            upgrade: head.upgrade.is_some(),
+            closing: self.closing(),
+        };
+        let mut attempts = Attempts {
+            choice,
+            task,
+            resends: choice.retry.attempts,
+            tried: Vec::new(),
+        };
+        let mut answer = None;
+        loop {
+            let Some((at, in_flight)) = pick(pool, &attempts.tried, &self.worker) else {
+                let none = || {
+                    Answer::new(503, "no endpoint of this backend takes new requests")
+                        .retry_after(1)
+                };
+                let answer = answer.unwrap_or_else(none);
+                return self.fail(head, site, answer).await;
+            };
+            if answer.is_some() {
+                self.worker.stats().retries.add(1);
+            }
+            attempts.tried.push(at);
+            match self.attempt(&mut attempts, in_flight).await {
+                Tried::Over(next) => return next,
+                Tried::Again(why) => answer = Some(why),
+                Tried::Failed(why) => return self.fail(head, site, why).await,
+            }
+        }
+    }
+
+    /// Writes the head for the endpoint.
+    fn write_forward(&mut self, site: &Site, head: &RequestHead) {
+        let trusted = site.load_balancer().trusted_proxies.iter();
+        let trusted = trusted
+            .clone()
+            .any(|net| net.contains(&self.client.peer.ip()));
+        let id = format!(
+            "{:016x}{:016x}",
+            self.worker.rng.next(),
+            self.worker.rng.next()
+        );
+        let local = if head.host.is_empty() {
+            self.client
+                .stream
+                .local_addr()
+                .map(|a| a.to_string())
+                .unwrap_or_default()
+        } else {
+            String::new()
+        };
+        let fields = ClientFields::new(self.client.peer.ip(), "http", trusted);
+        let context = ForwardContext {
+            client: &fields,
+            request_id: &id,
+            default_host: &local,
+            pass_expect: true,
+        };
+        self.client.forward.reset();
+        let (bytes, out) = (self.client.buffer.filled(), &mut self.client.forward.front);
+        forward_request(head, bytes, &self.client.fields, &context, out);
+    }
+
+    async fn attempt(&mut self, attempts: &mut Attempts<'_>, in_flight: InFlight<Picked>) -> Tried {
+        let control = Rc::clone(&self.client.registered.control);
+        control.cut.set(self.worker.shutdown() == Shutdown::Cut);
+        control.upstream.set(in_flight.endpoint().0.key);
+        let connected = self.connect(attempts, &in_flight).await;
+        let tried = match connected {
+            Ok(stream) => self.exchange(attempts, stream, in_flight).await,
+            Err(tried) => tried,
+        };
+        control.upstream.set(0);
+        control.cut.set(false);
+        tried
+    }
+
+    /// A kept connection, or a new one.
+    async fn connect(
+        &mut self,
+        attempts: &Attempts<'_>,
+        in_flight: &InFlight<Picked>,
+    ) -> Result<TcpStream, Tried> {
+        let upstream = &in_flight.endpoint().0;
+        let now = Instant::now();
+        if let Some(stream) = upstream.reuse(now) {
+            self.worker.stats().upstream_reuses.add(1);
+            return Ok(stream);
+        }
+        let limit = attempts.choice.timeouts.connect;
+        let left = attempts
+            .task
+            .deadline
+            .map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
+        let connected = {
+            let mut connecting = std::pin::pin!(tokio::time::timeout(left, upstream.connect()));
+            let control = &self.client.registered.control;
+            poll_fn(|cx| {
+                if control.cut.get() {
+                    return Poll::Ready(None);
+                }
+                connecting.as_mut().poll(cx).map(Some)
+            })
+            .await
+        };
+        match connected {
+            Some(Ok(Ok(stream))) => {
+                self.worker.stats().upstream_connects.add(1);
+                Ok(stream)
+            }
+            // Nothing was sent: another endpoint may be asked whatever the method is (Law 7).
+            None => {
+                in_flight.count_cut();
+                self.worker.stats().cut.add(1);
+                Err(Tried::Again(
+                    Answer::new(503, "the endpoint was disabled").retry_after(1),
+                ))
+            }
+            Some(failed) => {
+                self.worker.stats().upstream_connect_failures.add(1);
+                let status = if failed.is_err() { 504 } else { 502 };
+                Err(Tried::Again(
+                    Answer::new(status, "the endpoint cannot be reached").retry_after(1),
+                ))
+            }
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        attempts: &mut Attempts<'_>,
+        stream: TcpStream,
+        in_flight: InFlight<Picked>,
+    ) -> Tried {
+        self.client.forward.rewind();
+        self.client.out.reset();
+        let worker = Rc::clone(&self.worker);
+        let mut exchange = Exchange::new(
+            &mut self.client,
+            &mut self.state,
+            &worker,
+            attempts.task,
+            stream,
+            in_flight,
+            Instant::now(),
+        );
+        let ended = poll_fn(|cx| exchange.poll(cx)).await;
+        let (sent, seen) = (exchange.sent(), exchange.seen());
+        match ended {
+            Ended::Finished => Tried::Over(self.state.next()),
+            Ended::Switched => {
+                let Some((link, in_flight)) = exchange.into_tunnel() else {
+                    return Tried::Over(Next::Close);
+                };
+                self.tunnel(link, in_flight).await
+            }
+            Ended::Failed(failure) => {
+                drop(exchange);
+                self.failed(attempts, failure, sent, seen)
+            }
+        }
+    }
+
+    /// An upgraded connection goes on until both sides have closed it; the guard goes with it.
+    async fn tunnel(&mut self, link: super::exchange::Link, in_flight: InFlight<Picked>) -> Tried {
+        if let Some((endpoint, read)) = link.into_parts() {
+            self.worker.stats().tunnels.add(1);
+            let control = Rc::clone(&self.client.registered.control);
+            let client = (&mut self.client.stream, &mut self.client.buffer);
+            let ended = tunnel::run(client, (endpoint, read), &control).await;
+            self.worker.stats().tunnels.subtract(1);
+            if ended == tunnel::Ended::Cut {
+                in_flight.count_cut();
+                self.worker.stats().cut.add(1);
+                return Tried::Over(Next::Reset);
+            }
+        }
+        Tried::Over(Next::Close)
+    }
+
+    /// What a failed attempt means: try again, tell the client, or break off.
+    fn failed(
+        &mut self,
+        attempts: &mut Attempts<'_>,
+        failure: Failure,
+        sent: u64,
+        seen: Seen,
+    ) -> Tried {
+        let stats = self.worker.stats();
+        match failure {
+            Failure::Unanswered(why) => {
+                stats.upstream_broken.add(1);
+                let answer = match &why {
+                    Unanswered::Closed => {
+                        Answer::new(502, "the endpoint closed the connection without an answer")
+                    }
+                    Unanswered::Broken(_) => {
+                        Answer::new(502, "the endpoint's answer is no valid response")
+                    }
+                    Unanswered::TimedOut => Answer::new(504, "the endpoint did not answer in time"),
+                };
+                if let Unanswered::Broken(why) = &why {
+                    tracing::debug!(%why, "broken response");
+                }
+                self.again(attempts, &why, sent, answer)
+            }
+            Failure::Truncated => {
+                stats.upstream_broken.add(1);
+                self.break_off(seen)
+            }
+            Failure::ClientGone => {
+                stats.client_gone.add(1);
+                Tried::Over(if seen == Seen::Nothing {
+                    Next::Close
+                } else {
+                    Next::Reset
+                })
+            }
+            Failure::Cut if seen != Seen::Nothing => self.break_off(seen),
+            Failure::Cut if sent == 0 => {
+                Tried::Again(Answer::new(503, "the endpoint was disabled").retry_after(1))
+            }
+            Failure::Cut => Tried::Failed(
+                Answer::new(
+                    503,
+                    "the endpoint left before it answered; it may have acted on the request",
+                )
+                .retry_after(1),
+            ),
+            Failure::Malformed(fault) => {
+                self.client_fault(seen, Answer::new(fault.status(), fault.detail()))
+            }
+            Failure::TooLong => {
+                self.client_fault(seen, Answer::new(413, "the body is longer than allowed"))
+            }
+            Failure::BodyTimedOut => {
+                self.client_fault(seen, Answer::new(408, "the body took too long"))
+            }
+        }
+    }
+
+    /// Law 7: a request of which nothing was sent is tried again whatever it is; one that was sent only
+    /// where its method is idempotent, the policy allows it, and nothing of a body would be missing.
+    fn again(
+        &self,
+        attempts: &mut Attempts<'_>,
+        why: &Unanswered,
+        sent: u64,
+        answer: Answer,
+    ) -> Tried {
+        let head = attempts.task.head;
+        if sent == 0 {
+            return Tried::Again(answer);
+        }
+        let replayable =
+            head.method.is_idempotent() && head.body.is_empty() && head.upgrade.is_none();
+        let in_time = !matches!(why, Unanswered::TimedOut);
+        if replayable && in_time && attempts.resends > 0 {
+            attempts.resends -= 1;
+            return Tried::Again(answer);
+        }
+        Tried::Failed(answer)
+    }
+
+    /// Ends an exchange whose client has seen a part of a response, so that it cannot take it for a whole
+    /// one. One that has seen all of it loses only what it was still sending.
+    fn break_off(&mut self, seen: Seen) -> Tried {
+        match seen {
+            Seen::Whole if self.state.request_is_open() => {
+                Tried::Over(on(&mut self.state, Event::RequestBodyAbandoned))
+            }
+            Seen::Head => Tried::Over(on(&mut self.state, Event::ResponseCut)),
+            Seen::Whole | Seen::Interim | Seen::Nothing => Tried::Over(Next::Reset),
+        }
+    }
+
+    fn client_fault(&mut self, seen: Seen, answer: Answer) -> Tried {
+        self.worker.stats().refused.add(1);
+        if seen == Seen::Interim {
+            return Tried::Over(Next::Reset);
+        }
+        if seen != Seen::Nothing {
+            let told = Event::RequestFault {
+                answer: super::super::Answer::Told,
+            };
+            return Tried::Over(on(&mut self.state, told));
+        }
+        Tried::Failed(answer)
+    }
+
+    /// Tells the client that no endpoint answered.
+    async fn fail(&mut self, head: &RequestHead, site: &Site, answer: Answer) -> Next {
+        self.answer_ourselves(&answer, head, &site.load_balancer().timeouts)
+            .await
+    }
+}
+
+/// Picks an endpoint and enters its gate: from here on the request is in flight there. What a gate refuses
+/// is passed over.
+fn pick(pool: &Pool, tried: &[usize], worker: &Worker) -> Option<(usize, InFlight<Picked>)> {
+    let mut refused = Vec::new();
+    loop {
+        let at = if refused.is_empty() {
+            pool.balancer.pick(&pool.endpoints, tried, &worker.rng)?
+        } else {
+            let passed_over = [tried, &refused].concat();
+            pool.balancer
+                .pick(&pool.endpoints, &passed_over, &worker.rng)?
+        };
+        let picked = Picked(Rc::clone(&pool.endpoints[at]));
+        match InFlight::enter(picked, &worker.slot, Admission::New) {
+            Ok(in_flight) => return Some((at, in_flight)),
+            Err(_) => refused.push(at),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The client's side of a connection: its socket, what was read from it, and what is written to it.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::super::{Field, HeadLimits, RequestFault, RequestHead, may_complete, parse_request};
+use super::outgoing::Outgoing;
+use crate::model::{ClientTimeouts, Limits};
+use crate::proxy::buffer::Buffer;
+use crate::proxy::respond::Answer;
+use crate::proxy::timer::Timer;
+use crate::proxy::worker::{Control, Registered, Shutdown, Worker};
+
+/// How long, and for how many bytes, a client may go on sending after our last response
+/// (PITFALLS 42).
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// A client's socket and buffers; they live as long as the connection and are used again by each of its
+/// requests.
+pub(super) struct Client {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    /// Read and not used yet: heads, bodies, the next requests.
+    pub(super) buffer: Buffer,
+    /// The fields of the request under way.
+    pub(super) fields: Vec<Field>,
+    /// To the client.
+    pub(super) out: Outgoing,
+    /// To the endpoint; kept here so that its storage is used again.
+    pub(super) forward: Outgoing,
+    /// The fields of the response under way.
+    pub(super) response_fields: Vec<Field>,
+    pub(super) timer: Timer,
+    /// It has closed its side.
+    pub(super) half_closed: bool,
+    worker: Rc<Worker>,
+    pub(super) registered: Registered,
+}
+
+/// What came of waiting for a request.
+pub(super) enum HeadRead {
+    /// A head, and how many of the unread bytes it is.
+    Head(RequestHead, usize),
+    /// Bytes that are none.
+    Fault(RequestFault),
+    /// It began and did not end in time.
+    TimedOut,
+    /// The client has left, or is to leave: nothing was asked.
+    Over,
+}
+
+impl Client {
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        worker: Rc<Worker>,
+        registered: Registered,
+    ) -> Self {
+        Self {
+            stream,
+            peer,
+            buffer: Buffer::new(&worker.buffers),
+            fields: Vec::new(),
+            out: Outgoing::default(),
+            forward: Outgoing::default(),
+            response_fields: Vec::new(),
+            timer: Timer::default(),
+            half_closed: false,
+            worker,
+            registered,
+        }
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        &self.registered.control
+    }
+
+    /// Lets the worker wake this connection's task.
+    pub(super) async fn register(&self) {
+        poll_fn(|cx| {
+            self.control().register(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Waits for a request: as long as a connection may be idle for its first byte, then as long as a head
+    /// may take; with `only_what_is_here` no longer than it takes to see that nothing is here.
+    pub(super) async fn read_head(
+        &mut self,
+        limits: &Limits,
+        timeouts: &ClientTimeouts,
+        only_what_is_here: bool,
+    ) -> HeadRead {
+        let limits = HeadLimits::from(limits);
+        let waits_from = Instant::now();
+        // Bytes of the next request may have come with the last one.
+        let mut began = (!self.buffer.is_empty()).then_some(waits_from);
+        let mut seen = 0;
+        poll_fn(|cx| {
+            loop {
+                if may_complete(self.buffer.filled(), seen)
+                    || self.buffer.filled().len() > limits.uri_bytes
+                {
+                    match parse_request(self.buffer.filled(), &limits, &mut self.fields) {
+                        Ok(Some((head, length))) => {
+                            return Poll::Ready(HeadRead::Head(head, length));
+                        }
+                        Ok(None) => {}
+                        Err(fault) => return Poll::Ready(HeadRead::Fault(fault)),
+                    }
+                }
+                seen = self.buffer.filled().len();
+                match self.buffer.poll_fill(&mut self.stream, cx) {
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        began.get_or_insert_with(Instant::now);
+                    }
+                    Poll::Ready(_) => return Poll::Ready(HeadRead::Over),
+                    Poll::Pending => {
+                        let closing = only_what_is_here || self.worker.shutdown() >= Shutdown::Idle;
+                        if closing && began.is_none() {
+                            return Poll::Ready(HeadRead::Over);
+                        }
+                        let deadline = match began {
+                            Some(at) => at + timeouts.request_head,
+                            None => waits_from + timeouts.idle,
+                        };
+                        ready!(self.timer.poll_until(deadline, cx));
+                        return Poll::Ready(if began.is_some() {
+                            HeadRead::TimedOut
+                        } else {
+                            HeadRead::Over
+                        });
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Writes an answer of our own whole, or fails where the client takes none of it for `patience`.
+    pub(super) async fn send(
+        &mut self,
+        answer: &Answer,
+        body: bool,
+        close: bool,
+        patience: Duration,
+    ) -> io::Result<()> {
+        self.out.reset();
+        answer.write(body, close, &mut self.out.front);
+        self.count_response(answer.status);
+        let deadline = Instant::now() + patience;
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = self.poll_out(&[], cx) {
+                return Poll::Ready(sent);
+            }
+            ready!(self.timer.poll_until(deadline, cx));
+            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        })
+        .await
+    }
+
+    /// Counts a final response by the first digit of its status.
+    pub(super) fn count_response(&self, status: u16) {
+        let class = usize::from(status / 100).min(5);
+        self.worker.stats().responses[class].add(1);
+    }
+
+    /// Closes our side, then reads and drops what still comes, so that closing does not reset the
+    /// connection and erase what the client has not read yet.
+    pub(super) async fn linger(&mut self) {
+        if self.half_closed || self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let deadline = Instant::now() + LINGER;
+        let mut dropped = 0;
+        poll_fn(|cx| {
+            loop {
+                let unread = self.buffer.filled().len();
+                dropped += unread;
+                self.buffer.consume(unread);
+                if dropped > LINGER_BYTES {
+                    return Poll::Ready(());
+                }
+                match self.buffer.poll_fill(&mut self.stream, cx) {
+                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return self.timer.poll_until(deadline, cx),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Makes the close that follows a reset, so that the client can tell that its response is not whole.
+    pub(super) fn reset(&self) {
+        // Fails only where the socket is gone already.
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Writes what is in `out`, with data from `source`.
+    pub(super) fn poll_out(&mut self, source: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.out.poll_write(source, &mut self.stream, cx)
+    }
+}

@@ -1,0 +1,336 @@
+//! One attempt at one exchange: a request on its way to an endpoint and its response on its way back,
+//! both at once, on one task. Nothing is read that cannot be passed on, so each side slows the other.
+//!
+//! The guard that counts the request as in flight lives here, and is given up the moment the response was
+//! read to its end and the request was sent or given up.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+
+use super::super::{
+    BodyDecoder, BodyFault, ClientConnection, Event, RequestBody, RequestHead, ResponseFraming,
+    Reuse, UpstreamEnd, after_response,
+};
+use super::client::Client;
+use super::download::Download;
+use super::on;
+use super::outgoing::Outgoing;
+use super::upload::Upload;
+use crate::gate::{Gate, InFlight};
+use crate::model::{ClientTimeouts, RouteTimeouts};
+use crate::proxy::buffer::Buffer;
+use crate::proxy::upstream::Upstream;
+use crate::proxy::worker::Worker;
+
+/// An endpoint that was picked, as its gate's guard holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Picked(pub(super) Rc<Upstream>);
+
+impl AsRef<Gate> for Picked {
+    fn as_ref(&self) -> &Gate {
+        self.0.as_ref().as_ref()
+    }
+}
+
+/// A connection to an endpoint, in use.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// `None` once it went back to its pool.
+    stream: Option<TcpStream>,
+    /// Read from the endpoint and not used yet.
+    pub(super) buffer: Buffer,
+}
+
+impl Link {
+    pub(super) fn new(stream: TcpStream, buffer: Buffer) -> Self {
+        Self {
+            stream: Some(stream),
+            buffer,
+        }
+    }
+
+    fn take_stream(&mut self) -> Option<TcpStream> {
+        self.stream.take()
+    }
+
+    /// Reads more from the endpoint; the end of the stream where the connection is no longer ours.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Some(stream) => self.buffer.poll_fill(stream, cx),
+            None => Poll::Ready(Ok(0)),
+        }
+    }
+
+    /// Writes what is in `out`, with data from `source`.
+    pub(super) fn poll_out(
+        &mut self,
+        out: &mut Outgoing,
+        source: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => out.poll_write(source, stream, cx),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// The connection and what was read from it, for a tunnel.
+    pub(super) fn into_parts(self) -> Option<(TcpStream, Buffer)> {
+        Some((self.stream?, self.buffer))
+    }
+}
+
+/// What is the same for every attempt at a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) timeouts: &'a RouteTimeouts,
+    pub(super) client_timeouts: &'a ClientTimeouts,
+    pub(super) body_limit: Option<u64>,
+    /// When the request as a whole is over its time.
+    pub(super) deadline: Option<Instant>,
+    /// An upgrade is asked of the endpoint.
+    pub(super) upgrade: bool,
+    /// The process is going down: responses say that the connection closes.
+    pub(super) closing: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Both sides are over; the connection's state says what comes next.
+    Finished,
+    /// The endpoint switched protocols, and the client knows: what follows is a tunnel.
+    Switched,
+    /// It went wrong.
+    Failed(Failure),
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No response came. The client has seen nothing of it.
+    Unanswered(Unanswered),
+    /// The response broke off, and the client has seen its head.
+    Truncated,
+    /// The client went away, or takes nothing any more.
+    ClientGone,
+    /// The request's body is malformed.
+    Malformed(BodyFault),
+    /// The request's body is longer than allowed.
+    TooLong,
+    /// The request's body took too long.
+    BodyTimedOut,
+    /// The exchange was ended by force.
+    Cut,
+}
+
+/// Why no response came.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The endpoint closed or reset the connection.
+    Closed,
+    /// What it sent is no response.
+    Broken(String),
+    /// It took too long.
+    TimedOut,
+}
+
+/// What the client has seen of the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing that would stand in the way of another answer.
+    Nothing,
+    /// A part of an interim head.
+    Interim,
+    /// The final head, or a part of it, and perhaps some of the body.
+    Head,
+    /// All of it.
+    Whole,
+}
+
+pub(super) struct Exchange<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) state: &'a mut ClientConnection,
+    pub(super) worker: &'a Worker,
+    pub(super) task: Task<'a>,
+    pub(super) link: Link,
+    in_flight: Option<InFlight<Picked>>,
+    /// The latest reading of the clock.
+    pub(super) now: Instant,
+
+    pub(super) upload: Upload,
+    pub(super) request_body: BodyDecoder,
+    pub(super) request_ahead: Option<super::super::Decoded>,
+    pub(super) body_read: u64,
+    pub(super) sent_at: Option<Instant>,
+    pub(super) upload_moved: Instant,
+    pub(super) continued_by_us: bool,
+
+    pub(super) download: Download,
+    pub(super) response_body: BodyDecoder,
+    pub(super) response_ahead: Option<super::super::Decoded>,
+    pub(super) framing: ResponseFraming,
+    pub(super) response_keep: Option<Kept>,
+    pub(super) interim_seen: u32,
+    pub(super) download_moved: Instant,
+}
+
+/// What the response said about its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) keep_alive: bool,
+    pub(super) timeout: Option<std::time::Duration>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        client: &'a mut Client,
+        state: &'a mut ClientConnection,
+        worker: &'a Worker,
+        task: Task<'a>,
+        stream: TcpStream,
+        in_flight: InFlight<Picked>,
+        now: Instant,
+    ) -> Self {
+        let waits = task.head.expects_continue && client.buffer.is_empty();
+        Self {
+            link: Link::new(stream, Buffer::new(&worker.buffers)),
+            client,
+            state,
+            worker,
+            in_flight: Some(in_flight),
+            now,
+            upload: Upload::Head { waits },
+            request_body: BodyDecoder::from(task.head.body),
+            request_ahead: None,
+            body_read: 0,
+            sent_at: None,
+            upload_moved: now,
+            continued_by_us: false,
+            download: Download::Head,
+            response_body: BodyDecoder::from(RequestBody::None),
+            response_ahead: None,
+            framing: ResponseFraming::None,
+            response_keep: None,
+            interim_seen: 0,
+            download_moved: now,
+            task,
+        }
+    }
+
+    /// Bytes of the request that the endpoint's kernel took.
+    pub(super) fn sent(&self) -> u64 {
+        self.client.forward.total()
+    }
+
+    /// What the client has seen of the response so far.
+    pub(super) fn seen(&self) -> Seen {
+        match self.download {
+            Download::Done => Seen::Whole,
+            Download::Sending | Download::Reading | Download::Switched => Seen::Head,
+            Download::Interim | Download::Switching if self.client.out.has_begun() => Seen::Interim,
+            Download::Head | Download::Interim | Download::Switching => Seen::Nothing,
+        }
+    }
+
+    /// Moves what can be moved.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.client.control().cut.get() {
+            return Poll::Ready(self.cut());
+        }
+        self.now = Instant::now();
+        loop {
+            let moved = self
+                .poll_upload(cx)
+                .and_then(|up| Ok(self.poll_download(cx)? || up));
+            match moved {
+                Err(failure) => return Poll::Ready(Ended::Failed(failure)),
+                Ok(moved) => {
+                    self.settle_upstream();
+                    if let Some(ended) = self.ended() {
+                        return Poll::Ready(ended);
+                    }
+                    if !moved {
+                        break;
+                    }
+                }
+            }
+        }
+        self.poll_deadlines(cx)
+    }
+
+    fn cut(&mut self) -> Ended {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.count_cut();
+        }
+        self.worker.stats().cut.add(1);
+        Ended::Failed(Failure::Cut)
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        match self.download {
+            Download::Done if self.upload.is_over() => Some(Ended::Finished),
+            Download::Switched => Some(Ended::Switched),
+            _ => None,
+        }
+    }
+
+    /// Gives the endpoint up as soon as it is done with: the response was read to its end, and the
+    /// request was sent or given up. What the client has still to take needs no endpoint.
+    fn settle_upstream(&mut self) {
+        let read = self.response_body.is_finished() && self.response_keep.is_some();
+        if !read || !self.upload.is_over() || self.in_flight.is_none() {
+            return;
+        }
+        let Some(kept) = self.response_keep else {
+            return;
+        };
+        // What is carried on its way to the client is the response's own; anything beyond is nobody's.
+        let pending = if self.client.out.is_empty() {
+            0
+        } else {
+            self.client.out.consumed()
+        };
+        let ahead = self.response_ahead.as_ref().map_or(0, |d| d.consumed);
+        let end = UpstreamEnd {
+            request_sent: self.upload == Upload::Done,
+            response_finished: true,
+            keep_alive: kept.keep_alive,
+            leftover: self.link.buffer.filled().len() > pending + ahead,
+        };
+        let Some(in_flight) = self.in_flight.take() else {
+            return;
+        };
+        self.client.control().upstream.set(0);
+        if after_response(end) == Reuse::Pool {
+            self.keep_connection(&in_flight, kept);
+        }
+    }
+
+    /// Returns the connection to the endpoint's pool; a settled exchange uses it no more.
+    fn keep_connection(&mut self, in_flight: &InFlight<Picked>, kept: Kept) {
+        let ours = self.task.timeouts.backend_idle;
+        // A second below what the endpoint says, for the way (PITFALLS 44).
+        let theirs = kept
+            .timeout
+            .map(|t| t.saturating_sub(std::time::Duration::from_secs(1)));
+        let keep = theirs.map_or(ours, |theirs| theirs.min(ours));
+        if let Some(stream) = self.link.take_stream() {
+            in_flight.endpoint().0.keep(stream, keep, self.now);
+        }
+    }
+
+    pub(super) fn on(&mut self, event: Event) {
+        on(self.state, event);
+    }
+
+    /// The parts that a tunnel is made of.
+    pub(super) fn into_tunnel(self) -> Option<(Link, InFlight<Picked>)> {
+        Some((self.link, self.in_flight?))
+    }
+}

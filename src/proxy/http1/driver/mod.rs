@@ -1,0 +1,259 @@
+//! One client connection: reads requests, has each answered by an endpoint or by ourselves, and says
+//! when the connection ends. The codec decides what bytes mean and [`ClientConnection`] what comes next;
+//! here they meet sockets.
+
+mod attempt;
+mod client;
+mod deadlines;
+mod download;
+mod exchange;
+mod outgoing;
+mod upload;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::net::TcpStream;
+
+use super::{ClientConnection, Event, Next, RequestHead};
+use crate::model::ClientTimeouts;
+use crate::proxy::respond::Answer;
+use crate::proxy::router::{Destination, listener_serves};
+use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
+use client::{Client, HeadRead};
+
+/// One client connection and what serves it.
+pub struct Connection {
+    client: Client,
+    state: ClientConnection,
+    worker: Rc<Worker>,
+    port: u16,
+}
+
+impl Connection {
+    /// A connection just accepted.
+    pub(in crate::proxy) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        port: u16,
+        worker: Rc<Worker>,
+        registered: Registered,
+    ) -> Self {
+        Self {
+            client: Client::new(stream, peer, Rc::clone(&worker), registered),
+            state: ClientConnection::new(),
+            worker,
+            port,
+        }
+    }
+
+    /// Turns the client away: there are too many connections.
+    pub async fn refuse(mut self) {
+        let answer = Answer::new(429, "too many connections to this load balancer").retry_after(1);
+        let timeouts = ClientTimeouts::default();
+        let sent = self.client.send(&answer, true, true, timeouts.write).await;
+        if sent.is_ok() {
+            self.client.linger().await;
+        }
+    }
+
+    /// Serves requests until the connection ends.
+    pub async fn serve(mut self) {
+        self.client.register().await;
+        let mut next = Next::ReadHead;
+        loop {
+            next = match next {
+                Next::ReadHead | Next::ReadWhatIsHere => match self.read_head(next).await {
+                    Some(next) => next,
+                    None => return,
+                },
+                Next::Linger => {
+                    self.client.linger().await;
+                    return;
+                }
+                Next::Reset => {
+                    self.client.reset();
+                    return;
+                }
+                // A tunnel ends with its connection; the others do not follow an exchange.
+                Next::Close | Next::Tunnel | Next::Continue | Next::Answer => return,
+            };
+        }
+    }
+
+    /// Reads one request and has it answered. `None`: the connection is over, and needs no farewell.
+    async fn read_head(&mut self, next: Next) -> Option<Next> {
+        let (limits, timeouts) = match self.worker.view().site(self.port) {
+            Some(site) => (site.load_balancer().limits, site.load_balancer().timeouts),
+            None => Default::default(),
+        };
+        let only_what_is_here = next == Next::ReadWhatIsHere;
+        let read = self.client.read_head(&limits, &timeouts, only_what_is_here);
+        match read.await {
+            HeadRead::Head(head, length) => {
+                // The configuration may have changed while the client was silent. From here on one view
+                // holds for the whole request: its routes speak of its own pools.
+                let view = self.worker.view();
+                Some(match view.site(self.port) {
+                    Some(site) => self.respond(&view, &site, &head, length).await,
+                    None => self.respond_removed(&head, length, &timeouts).await,
+                })
+            }
+            HeadRead::Fault(fault) => {
+                self.worker.stats().refused.add(1);
+                let told = fault.is_answered();
+                let answer = if told {
+                    super::Answer::Told
+                } else {
+                    super::Answer::Silent
+                };
+                let next = self.on(Event::RequestFault { answer });
+                let problem = Answer::new(fault.status(), fault.detail());
+                self.answer_fault(next, &problem, &timeouts).await
+            }
+            HeadRead::TimedOut => {
+                self.worker.stats().refused.add(1);
+                let next = self.on(Event::RequestFault {
+                    answer: super::Answer::Told,
+                });
+                let problem = Answer::new(408, "the request's head took too long");
+                self.answer_fault(next, &problem, &timeouts).await
+            }
+            HeadRead::Over => None,
+        }
+    }
+
+    async fn answer_fault(
+        &mut self,
+        next: Next,
+        answer: &Answer,
+        timeouts: &ClientTimeouts,
+    ) -> Option<Next> {
+        if next == Next::Answer {
+            Some(self.answer(answer, true, timeouts).await)
+        } else {
+            Some(next)
+        }
+    }
+
+    /// Answers one request, whose head is the first `length` unread bytes.
+    async fn respond(
+        &mut self,
+        view: &View,
+        site: &Site,
+        head: &RequestHead,
+        length: usize,
+    ) -> Next {
+        let has_body = !head.body.is_empty();
+        self.on(Event::RequestHead {
+            keep_alive: head.keep_alive,
+            has_body,
+        });
+        match self.destination(site, head) {
+            Ok(choice) => self.forward(view, site, head, length, &choice).await,
+            Err(answer) => {
+                self.worker.stats().refused.add(1);
+                self.client.buffer.consume(length);
+                self.answer_ourselves(&answer, head, &site.load_balancer().timeouts)
+                    .await
+            }
+        }
+    }
+
+    /// Answers a request to a listener that was taken out of the configuration.
+    async fn respond_removed(
+        &mut self,
+        head: &RequestHead,
+        length: usize,
+        timeouts: &ClientTimeouts,
+    ) -> Next {
+        self.on(Event::ShuttingDown);
+        let has_body = !head.body.is_empty();
+        self.on(Event::RequestHead {
+            keep_alive: false,
+            has_body,
+        });
+        self.client.buffer.consume(length);
+        let answer = Answer::new(503, "this listener was removed").retry_after(1);
+        self.answer_ourselves(&answer, head, timeouts).await
+    }
+
+    /// Where the request goes, or what we say ourselves.
+    fn destination(
+        &self,
+        site: &Site,
+        head: &RequestHead,
+    ) -> Result<crate::model::WeightedBackend, Answer> {
+        let limits = &site.load_balancer().limits;
+        if let (super::RequestBody::Length(length), Some(limit)) = (head.body, limits.body_bytes)
+            && length > limit
+        {
+            return Err(Answer::new(
+                413,
+                format!("the body is longer than {limit} bytes"),
+            ));
+        }
+        // RFC 9110 section 7.6.2: the last hop answers itself.
+        if head.max_forwards == Some(0) {
+            return Err(match head.method {
+                super::Method::Options => Answer::new(200, "").with_field("Allow: OPTIONS"),
+                _ => Answer::new(405, "TRACE is not answered here").with_field("Allow: OPTIONS"),
+            });
+        }
+        let bytes = self.client.buffer.filled();
+        let host = head.host_name(bytes);
+        if !listener_serves(&site.listener, &host) {
+            return Err(Answer::new(404, "no route for this host"));
+        }
+        match site.router.route(&host, head.path(bytes)) {
+            Destination::To(choice) => Ok(choice),
+            Destination::Unresolved => {
+                Err(Answer::new(503, "the backend of this route does not exist").retry_after(1))
+            }
+            Destination::None => Err(Answer::new(404, "no route for this host and path")),
+        }
+    }
+
+    /// Sends a response of our own in place of an endpoint's. Whatever is left of the request's body is
+    /// given up, and with it the connection.
+    async fn answer_ourselves(
+        &mut self,
+        answer: &Answer,
+        head: &RequestHead,
+        timeouts: &ClientTimeouts,
+    ) -> Next {
+        let body = head.method != super::Method::Head;
+        if self.state.request_is_open() {
+            self.on(Event::RequestBodyAbandoned);
+        }
+        self.answer(answer, body, timeouts).await
+    }
+
+    async fn answer(&mut self, answer: &Answer, body: bool, timeouts: &ClientTimeouts) -> Next {
+        let close = self.state.must_close() || self.closing();
+        self.on(Event::ResponseHead { close });
+        match self.client.send(answer, body, close, timeouts.write).await {
+            Ok(()) => self.on(Event::ResponseFinished),
+            Err(_) => Next::Close,
+        }
+    }
+
+    /// Whether responses are to say that the connection closes, because the process is going down.
+    fn closing(&self) -> bool {
+        self.worker.shutdown() >= Shutdown::Announced
+    }
+
+    /// Tells the connection's state what has happened. An event that cannot come now is a fault of ours;
+    /// the connection is closed, which is safe for everyone.
+    fn on(&mut self, event: Event) -> Next {
+        on(&mut self.state, event)
+    }
+}
+
+fn on(state: &mut ClientConnection, event: Event) -> Next {
+    state.on(event).unwrap_or_else(|error| {
+        tracing::error!(%error, "connection state");
+        debug_assert!(false, "{error}");
+        Next::Close
+    })
+}

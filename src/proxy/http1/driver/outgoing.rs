@@ -1,0 +1,157 @@
+//! What is being written to one side: some bytes of our own, a piece of the other side's buffer, some
+//! more of our own; in one system call where the kernel takes it all.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+/// One piece of a message on its way out.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Before the data: a head, or a chunk's line.
+    pub front: Vec<u8>,
+    /// The data, within the other side's unread bytes.
+    data: Range<usize>,
+    /// After the data: a chunk's end, the last chunk.
+    pub back: Vec<u8>,
+    written: usize,
+    consumed: usize,
+    total: u64,
+}
+
+impl Outgoing {
+    /// Empty, for a new message.
+    pub fn reset(&mut self) {
+        self.clear();
+        self.total = 0;
+    }
+
+    /// Ready for the next piece of the same message.
+    pub fn clear(&mut self) {
+        self.front.clear();
+        self.back.clear();
+        self.data = 0..0;
+        self.written = 0;
+        self.consumed = 0;
+    }
+
+    /// From the start again, nothing of it having been sent: another endpoint gets the same.
+    pub fn rewind(&mut self) {
+        self.back.clear();
+        self.data = 0..0;
+        self.written = 0;
+        self.consumed = 0;
+        self.total = 0;
+    }
+
+    /// The piece has this data, and uses up so many of the other side's unread bytes.
+    pub fn carry(&mut self, data: Range<usize>, consumed: usize) {
+        self.data = data;
+        self.consumed = consumed;
+    }
+
+    /// The unread bytes that it uses up, once written.
+    pub fn consumed(&self) -> usize {
+        self.consumed
+    }
+
+    /// Bytes of this message that were written so far: Law 7 is decided by it.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether a part of the piece is out.
+    pub fn has_begun(&self) -> bool {
+        self.written > 0
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.written == self.front.len() + self.data.len() + self.back.len()
+    }
+
+    /// Writes until the whole piece is out. `source` are the other side's unread bytes.
+    pub fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        source: &[u8],
+        sink: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let mut skip = self.written;
+            let mut slices = [IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
+            let mut used = 0;
+            for part in [&self.front[..], &source[self.data.clone()], &self.back[..]] {
+                let rest = &part[skip.min(part.len())..];
+                skip -= part.len() - rest.len();
+                if !rest.is_empty() {
+                    slices[used] = IoSlice::new(rest);
+                    used += 1;
+                }
+            }
+            let count = match &slices[..used] {
+                [one] => ready!(Pin::new(&mut *sink).poll_write(cx, one))?,
+                several => ready!(Pin::new(&mut *sink).poll_write_vectored(cx, several))?,
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+            self.total += count as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    /// Takes at most so many bytes a call.
+    struct Slow(Vec<u8>, usize);
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = buf.len().min(self.1);
+            self.0.extend_from_slice(&buf[..count]);
+            Poll::Ready(Ok(count))
+        }
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let all: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
+            self.poll_write(cx, &all)
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn however_little_the_kernel_takes_the_bytes_come_out_in_order() {
+        for step in 1..14 {
+            let mut out = Outgoing::default();
+            out.front.extend_from_slice(b"5\r\n");
+            out.carry(2..7, 9);
+            out.back.extend_from_slice(b"\r\n");
+            let mut sink = Slow(Vec::new(), step);
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(out.poll_write(b"..hello..", &mut sink, &mut cx).is_ready());
+            assert_eq!(sink.0, b"5\r\nhello\r\n", "{step} bytes a time");
+            assert_eq!((out.total(), out.is_empty(), out.consumed()), (10, true, 9));
+        }
+    }
+}

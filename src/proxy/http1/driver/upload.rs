@@ -1,0 +1,232 @@
+//! The request's way to the endpoint.
+
+use std::task::{Context, Poll};
+
+use super::super::{CHUNK_END, Decoded, Event, RequestBody, chunk_head, last_chunk};
+use super::download::Download;
+use super::exchange::{Exchange, Failure, Unanswered};
+
+/// How far the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upload {
+    /// Its head is being written, with what is here of its body. `waits`: the client sends the body only
+    /// after a 100.
+    Head {
+        /// As in `Expect: 100-continue`.
+        waits: bool,
+    },
+    /// The client waits for a 100.
+    Waiting,
+    /// A piece of the body is being written.
+    Sending,
+    /// More of the body is awaited from the client.
+    Reading,
+    /// It was written to its end.
+    Done,
+    /// The rest of it will not be sent.
+    GivenUp,
+}
+
+impl Upload {
+    /// Nothing more will be sent.
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::GivenUp)
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends what can be sent; true where something has changed.
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let mut moved = false;
+        loop {
+            let again = match self.upload {
+                Upload::Head { waits } => {
+                    self.begin_upload(waits)?;
+                    true
+                }
+                Upload::Sending => self.poll_piece(cx)?,
+                Upload::Reading | Upload::Waiting => self.poll_more(cx)?,
+                Upload::Done | Upload::GivenUp => return Ok(self.watch_client(cx)? || moved),
+            };
+            if !again {
+                return Ok(moved);
+            }
+            moved = true;
+        }
+    }
+
+    /// Puts what is here of the body behind the head, so that both go out at once.
+    fn begin_upload(&mut self, waits: bool) -> Result<(), Failure> {
+        if !waits && !self.request_body.is_finished() && !self.client.buffer.is_empty() {
+            self.carry_piece()?;
+        }
+        self.upload = Upload::Sending;
+        Ok(())
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let source = self.client.buffer.filled();
+        match self.link.poll_out(&mut self.client.forward, source, cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return self.upload_broke(),
+        }
+        self.client.buffer.consume(self.client.forward.consumed());
+        self.upload_moved = self.now;
+        self.after_piece()?;
+        Ok(true)
+    }
+
+    /// The endpoint takes no more. If it has taken nothing, it has answered nothing; otherwise it may
+    /// have answered before it closed, and that answer is still to be read.
+    fn upload_broke(&mut self) -> Result<bool, Failure> {
+        if self.sent() == 0 {
+            return Err(Failure::Unanswered(Unanswered::Closed));
+        }
+        self.give_up();
+        Ok(true)
+    }
+
+    /// Sends no more of the request.
+    pub(super) fn give_up(&mut self) {
+        self.upload = Upload::GivenUp;
+        self.sent_at = Some(self.now);
+        if self.state.request_is_open() {
+            self.on(Event::RequestBodyAbandoned);
+        }
+    }
+
+    fn after_piece(&mut self) -> Result<(), Failure> {
+        if self.request_body.is_finished() && self.request_ahead.is_none() {
+            self.upload = Upload::Done;
+            self.sent_at = Some(self.now);
+            if self.state.request_is_open() {
+                self.on(Event::RequestBodyFinished);
+            }
+            return Ok(());
+        }
+        let waits =
+            self.task.head.expects_continue && self.body_read == 0 && self.client.buffer.is_empty();
+        if waits && self.download == Download::Head && !self.continued_by_us {
+            self.upload = Upload::Waiting;
+            return Ok(());
+        }
+        self.client.forward.clear();
+        self.next_piece()
+    }
+
+    /// Sends the next piece of the body if it is here, or waits for more of it.
+    fn next_piece(&mut self) -> Result<(), Failure> {
+        self.upload = if self.carry_piece()? {
+            Upload::Sending
+        } else {
+            Upload::Reading
+        };
+        Ok(())
+    }
+
+    /// Frames the next piece of the body that is here; false where there is nothing to send yet.
+    fn carry_piece(&mut self) -> Result<bool, Failure> {
+        let chunked = self.task.head.body == RequestBody::Chunked;
+        loop {
+            let unread = self.client.buffer.filled();
+            let piece = match self.request_ahead.take() {
+                Some(piece) => piece,
+                None => self
+                    .request_body
+                    .decode(unread)
+                    .map_err(Failure::Malformed)?,
+            };
+            let (piece, ahead) = if chunked && !piece.finished && !piece.data.is_empty() {
+                let next = self.request_body.decode(&unread[piece.consumed..]);
+                join(piece, next.map_err(Failure::Malformed)?)
+            } else {
+                (piece, None)
+            };
+            self.request_ahead = ahead;
+            self.count_body(piece.data.len() as u64)?;
+            if piece.data.is_empty() && !piece.finished {
+                self.client.buffer.consume(piece.consumed);
+                if piece.consumed == 0 || self.client.buffer.is_empty() {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let out = &mut self.client.forward;
+            if chunked {
+                chunk_head(piece.data.len() as u64, &mut out.front);
+                if !piece.data.is_empty() {
+                    out.back.extend_from_slice(CHUNK_END);
+                }
+                if piece.finished {
+                    last_chunk(self.request_body.trailers().iter(), &mut out.back);
+                }
+            }
+            out.carry(piece.data, piece.consumed);
+            return Ok(true);
+        }
+    }
+
+    fn count_body(&mut self, length: u64) -> Result<(), Failure> {
+        self.body_read += length;
+        self.worker.stats().bytes_in.add(length);
+        if self
+            .task
+            .body_limit
+            .is_some_and(|limit| self.body_read > limit)
+        {
+            return Err(Failure::TooLong);
+        }
+        Ok(())
+    }
+
+    /// Waits for more of the body. A client that breaks off within it is gone, half-closed or not: its
+    /// request was never whole.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        match self.client.buffer.poll_fill(&mut self.client.stream, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.upload_moved = self.now;
+                self.client.forward.clear();
+                self.next_piece()?;
+                Ok(true)
+            }
+            Poll::Ready(_) => Err(Failure::ClientGone),
+        }
+    }
+
+    /// The request is out; the client may still close its side (it gets its response), go away (nobody
+    /// wants the response), or send the next request, which waits its turn.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        if self.client.half_closed
+            || !self.client.buffer.is_empty()
+            || self.download == Download::Done
+        {
+            return Ok(false);
+        }
+        match self.client.buffer.poll_fill(&mut self.client.stream, cx) {
+            Poll::Ready(Ok(0)) => {
+                self.client.half_closed = true;
+                self.on(Event::ClientEof);
+                Ok(true)
+            }
+            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Err(_)) => Err(Failure::ClientGone),
+            Poll::Pending => Ok(false),
+        }
+    }
+}
+
+/// Joins the framing that follows a piece of data to it, so that the end of a body goes out with its last
+/// piece; data that follows is kept for the next turn.
+pub(super) fn join(piece: Decoded, next: Decoded) -> (Decoded, Option<Decoded>) {
+    if !next.data.is_empty() {
+        return (piece, Some(next));
+    }
+    let joined = Decoded {
+        consumed: piece.consumed + next.consumed,
+        data: piece.data,
+        finished: next.finished,
+    };
+    (joined, None)
+}

@@ -1,0 +1,437 @@
+//! One worker: a thread with a current-thread runtime that accepts, routes and forwards for itself. What
+//! it shares with others are the gates, and numbers that it alone writes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use super::balance::Balancer;
+use super::buffer::BufferPool;
+use super::http1::driver;
+use super::rng::Rng;
+use super::router::Router;
+use super::stats::{Stats, WorkerStats};
+use super::upstream::Upstream;
+use crate::gate::{Gate, WorkerSlot, WorkerTicket};
+use crate::model::{EndpointId, Listener, ObjectName, Snapshot};
+
+/// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.
+pub(super) enum Command {
+    Publish(Publication, oneshot::Sender<()>),
+    /// The endpoint's gate was closed: drop its idle connections.
+    Closed(EndpointId),
+    /// End what is in flight on the endpoint.
+    Cut(EndpointId),
+    Listen(u16, std::net::TcpListener),
+    /// Accept what waits, then give the socket up.
+    Unlisten(u16, oneshot::Sender<()>),
+    Shutdown(Shutdown, oneshot::Sender<()>),
+}
+
+/// A configuration with the live parts it needs.
+#[derive(Clone)]
+pub(super) struct Publication {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
+    pub(super) connections: Arc<HashMap<ObjectName, Arc<AtomicU64>>>,
+}
+
+/// How far the process is on its way down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shutdown {
+    /// Not at all.
+    No,
+    /// Every response says that the connection closes.
+    Announced,
+    /// What clients have already sent is answered; idle connections close.
+    Idle,
+    /// What is still in flight is ended by force.
+    Cut,
+}
+
+/// One worker's state, shared by its tasks.
+pub struct Worker {
+    pub(super) slot: Rc<WorkerSlot>,
+    pub(super) buffers: Rc<BufferPool>,
+    pub(super) rng: Rng,
+    stats: Stats,
+    view: RefCell<Rc<View>>,
+    upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
+    next_key: Cell<u64>,
+    connections: RefCell<Slab<Rc<Control>>>,
+    shutdown: Cell<Shutdown>,
+    date: RefCell<(Option<Instant>, String)>,
+}
+
+/// The configuration as this worker runs it.
+#[derive(Default)]
+pub(super) struct View {
+    sites: HashMap<u16, Rc<Site>>,
+    pub(super) pools: Vec<Pool>,
+}
+
+impl View {
+    /// What is served on the port; `None` once it was taken out of the configuration.
+    pub(super) fn site(&self, port: u16) -> Option<Rc<Site>> {
+        self.sites.get(&port).cloned()
+    }
+}
+
+/// What is served on one port.
+pub(super) struct Site {
+    pub(super) snapshot: Arc<Snapshot>,
+    at: usize,
+    pub(super) listener: Listener,
+    pub(super) router: Rc<Router>,
+    connections: Arc<AtomicU64>,
+}
+
+impl Site {
+    pub(super) fn load_balancer(&self) -> &crate::model::LoadBalancer {
+        &self.snapshot.load_balancers[self.at]
+    }
+}
+
+/// One Backend's endpoints.
+pub(super) struct Pool {
+    pub(super) endpoints: Vec<Rc<Upstream>>,
+    pub(super) balancer: Balancer,
+}
+
+/// A connection, as its worker reaches it from outside.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    waker: RefCell<Option<Waker>>,
+    /// The key of the endpoint that its exchange is in flight on; 0 for none.
+    pub(super) upstream: Cell<u64>,
+    /// Its exchange is to end by force.
+    pub(super) cut: Cell<bool>,
+}
+
+impl Control {
+    /// Remembers how to wake the connection's task; the waker of a task never changes.
+    pub(super) fn register(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if known.is_none() {
+            *known = Some(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A connection's place in its worker; it is given up when this is dropped.
+pub(super) struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+    count: Arc<AtomicU64>,
+    pub(super) control: Rc<Control>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(self.key);
+        self.worker.stats().open.subtract(1);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How often idle connections to endpoints are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long after the kernel stopped taking handshakes the last of them may still come into the queue.
+pub(super) const HANDSHAKES_END: Duration = Duration::from_millis(250);
+
+impl Worker {
+    /// Runs a worker on the calling thread until its commands end.
+    pub(super) fn run(
+        ticket: WorkerTicket,
+        seed: u64,
+        stats: Stats,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let worker = Rc::new(Self {
+            slot: Rc::new(ticket.claim()),
+            buffers: Rc::default(),
+            rng: Rng::new(seed),
+            stats,
+            view: RefCell::default(),
+            upstreams: RefCell::default(),
+            next_key: Cell::new(1),
+            connections: RefCell::default(),
+            shutdown: Cell::new(Shutdown::No),
+            date: RefCell::default(),
+        });
+        LocalSet::new().block_on(&runtime, worker.obey(commands));
+        Ok(())
+    }
+
+    async fn obey(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut listeners: HashMap<u16, oneshot::Sender<oneshot::Sender<()>>> = HashMap::new();
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                _ = sweep.tick() => {
+                    self.sweep();
+                    continue;
+                }
+            };
+            match command {
+                None => return,
+                Some(Command::Publish(publication, done)) => {
+                    self.publish(&publication);
+                    let _ = done.send(());
+                }
+                Some(Command::Closed(id)) => {
+                    if let Some(upstream) = self.upstreams.borrow().get(&id) {
+                        upstream.close_idle();
+                    }
+                }
+                Some(Command::Cut(id)) => self.cut(&id),
+                Some(Command::Listen(port, listener)) => {
+                    let (stop, stopped) = oneshot::channel();
+                    listeners.insert(port, stop);
+                    tokio::task::spawn_local(Rc::clone(&self).accept(port, listener, stopped));
+                }
+                Some(Command::Unlisten(port, done)) => {
+                    // Where nothing listens, `done` is dropped, which says the same.
+                    if let Some(stop) = listeners.remove(&port) {
+                        let _ = stop.send(done);
+                    }
+                }
+                Some(Command::Shutdown(shutdown, done)) => {
+                    self.shut_down(shutdown);
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    async fn accept(
+        self: Rc<Self>,
+        port: u16,
+        listener: std::net::TcpListener,
+        mut stopped: oneshot::Receiver<oneshot::Sender<()>>,
+    ) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(port, %error, "listener unusable");
+                return;
+            }
+        };
+        let done = loop {
+            tokio::select! {
+                biased;
+                stop = &mut stopped => break stop.ok(),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.admit(port, stream, peer),
+                    Err(error) => accept_failed(port, &error).await,
+                },
+            }
+        };
+        // The queue's last: handshakes that were under way when new ones were turned away.
+        while let Ok(Ok((stream, peer))) =
+            tokio::time::timeout(HANDSHAKES_END, listener.accept()).await
+        {
+            self.admit(port, stream, peer);
+        }
+        drop(listener);
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+
+    fn admit(self: &Rc<Self>, port: u16, stream: tokio::net::TcpStream, peer: SocketAddr) {
+        let Some(site) = self.view().site(port) else {
+            return;
+        };
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if !site.load_balancer().allows(peer.ip()) {
+            self.stats().turned_away.add(1);
+            return;
+        }
+        let before = site.connections.fetch_add(1, Ordering::Relaxed);
+        let registered = self.register(&site);
+        let full = before >= site.load_balancer().limits.connections;
+        if full {
+            self.stats().turned_away.add(1);
+        }
+        // Answers are small and whole: waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        let connection = driver::Connection::new(stream, peer, port, Rc::clone(self), registered);
+        if full {
+            tokio::task::spawn_local(connection.refuse());
+        } else {
+            tokio::task::spawn_local(connection.serve());
+        }
+    }
+
+    fn register(self: &Rc<Self>, site: &Site) -> Registered {
+        let control = Rc::new(Control::default());
+        let key = self.connections.borrow_mut().insert(Rc::clone(&control));
+        self.stats().connections.add(1);
+        self.stats().open.add(1);
+        Registered {
+            worker: Rc::clone(self),
+            key,
+            count: Arc::clone(&site.connections),
+            control,
+        }
+    }
+
+    /// Swaps the configuration whole. Exchanges under way keep what they began with.
+    fn publish(&self, publication: &Publication) {
+        let snapshot = &publication.snapshot;
+        let mut view = View::default();
+        let mut known = self.upstreams.borrow_mut();
+        for backend in &snapshot.backends {
+            let mut endpoints = Vec::with_capacity(backend.endpoints.len());
+            for spec in &backend.endpoints {
+                let Some(gate) = publication.gates.get(&spec.id) else {
+                    continue;
+                };
+                let same = known
+                    .get(&spec.id)
+                    .filter(|u| u.is(spec.address, gate))
+                    .cloned();
+                let upstream = same.unwrap_or_else(|| {
+                    let key = self.next_key.replace(self.next_key.get() + 1);
+                    Rc::new(Upstream::new(
+                        spec.id.clone(),
+                        spec.address,
+                        key,
+                        Arc::clone(gate),
+                    ))
+                });
+                upstream.set_weight(spec.weight);
+                known.insert(spec.id.clone(), Rc::clone(&upstream));
+                endpoints.push(upstream);
+            }
+            let weights: Vec<u32> = backend.endpoints.iter().map(|e| e.weight).collect();
+            let balancer = Balancer::new(backend.policy, &weights, self.slot.index());
+            view.pools.push(Pool {
+                endpoints,
+                balancer,
+            });
+        }
+        for (at, load_balancer) in snapshot.load_balancers.iter().enumerate() {
+            let router = Rc::new(Router::new(load_balancer, self.slot.index()));
+            let connections = publication.connections.get(&load_balancer.name);
+            for listener in &load_balancer.listeners {
+                let site = Site {
+                    snapshot: Arc::clone(snapshot),
+                    at,
+                    listener: listener.clone(),
+                    router: Rc::clone(&router),
+                    connections: connections.cloned().unwrap_or_default(),
+                };
+                view.sites.insert(listener.port, Rc::new(site));
+            }
+        }
+        drop(known);
+        self.view.replace(Rc::new(view));
+        self.forget_unused();
+    }
+
+    /// Drops upstreams that are no longer configured and have nothing in flight.
+    fn forget_unused(&self) {
+        let view = self.view();
+        let configured: std::collections::HashSet<u64> = view
+            .pools
+            .iter()
+            .flat_map(|p| &p.endpoints)
+            .map(|u| u.key)
+            .collect();
+        self.upstreams.borrow_mut().retain(|_, upstream| {
+            configured.contains(&upstream.key) || Rc::strong_count(upstream) > 1
+        });
+    }
+
+    fn sweep(&self) {
+        let now = Instant::now();
+        for upstream in self.upstreams.borrow().values() {
+            upstream.sweep(now);
+        }
+    }
+
+    fn cut(&self, id: &EndpointId) {
+        let Some(key) = self.upstreams.borrow().get(id).map(|u| u.key) else {
+            return;
+        };
+        for (_, control) in &*self.connections.borrow() {
+            if control.upstream.get() == key {
+                control.cut.set(true);
+                control.wake();
+            }
+        }
+    }
+
+    fn shut_down(&self, shutdown: Shutdown) {
+        self.shutdown.set(shutdown);
+        for (_, control) in &*self.connections.borrow() {
+            if shutdown == Shutdown::Cut {
+                control.cut.set(true);
+            }
+            control.wake();
+        }
+    }
+
+    /// How far the process is on its way down.
+    pub(super) fn shutdown(&self) -> Shutdown {
+        self.shutdown.get()
+    }
+
+    /// The configuration as it is now; hold it for one request only.
+    pub(super) fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// This worker's numbers.
+    pub(super) fn stats(&self) -> &WorkerStats {
+        self.stats.worker(self.slot.index())
+    }
+
+    /// Calls `with` with the time as `Date` has it, made once a second.
+    pub(super) fn with_date<T>(&self, now: Instant, with: impl FnOnce(&str) -> T) -> T {
+        let mut date = self.date.borrow_mut();
+        let fresh = date
+            .0
+            .is_some_and(|at| now.saturating_duration_since(at) < Duration::from_millis(500));
+        if !fresh {
+            *date = (
+                Some(now),
+                httpdate::fmt_http_date(std::time::SystemTime::now()),
+            );
+        }
+        with(&date.1)
+    }
+}
+
+/// A failed accept says nothing about the next; out of descriptors it would spin, so it waits.
+async fn accept_failed(port: u16, error: &std::io::Error) {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+        tracing::error!(port, %error, "no descriptor for a connection");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

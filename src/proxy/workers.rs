@@ -1,0 +1,260 @@
+//! All workers, as the rest of the process sees them: starts their threads, binds and closes their
+//! listeners, hands them the configuration, and takes them down without losing a request.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::listener::PortSockets;
+use super::stats::Stats;
+use super::worker::{Command, Publication, Shutdown, Worker};
+use crate::gate::{Gate, worker_tickets};
+use crate::model::{EndpointId, ObjectName, Snapshot};
+
+/// Every worker of the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Workers(Arc<Shared>);
+
+struct Shared {
+    ip: IpAddr,
+    senders: Vec<mpsc::UnboundedSender<Command>>,
+    stats: Stats,
+    ports: tokio::sync::Mutex<Ports>,
+}
+
+#[derive(Default)]
+struct Ports {
+    bound: BTreeMap<u16, PortSockets>,
+    failed: BTreeMap<u16, String>,
+    /// Open connections of each LoadBalancer, over all workers.
+    connections: HashMap<ObjectName, Arc<AtomicU64>>,
+}
+
+/// How the data plane went down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// Connections that were open when the time was up, and were ended by force.
+    pub cut: u64,
+}
+
+impl Workers {
+    /// Starts `count` workers; their listeners will be bound at `ip`.
+    pub fn start(count: usize, ip: IpAddr) -> std::io::Result<Self> {
+        let stats = Stats::new(count);
+        let mut senders = Vec::new();
+        for ticket in worker_tickets(count) {
+            let (sender, commands) = mpsc::unbounded_channel();
+            senders.push(sender);
+            let stats = stats.clone();
+            let name = format!("worker-{}", ticket.index());
+            std::thread::Builder::new().name(name).spawn(move || {
+                let dead = EndWithProcess;
+                if let Err(error) = Worker::run(ticket, seed(), stats, commands) {
+                    tracing::error!(%error, "worker cannot start");
+                    return;
+                }
+                std::mem::forget(dead);
+            })?;
+        }
+        Ok(Self(Arc::new(Shared {
+            ip,
+            senders,
+            stats,
+            ports: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    /// The workers' numbers.
+    pub fn stats(&self) -> &Stats {
+        &self.0.stats
+    }
+
+    /// Swaps the configuration in every worker; returns when all run it. Listeners that are new are bound
+    /// before and opened after, those that are gone are closed in the background. A port that cannot be
+    /// bound takes only its own listener out of service (Law 4): see [`Workers::failed_ports`]; it is
+    /// tried again with the next configuration.
+    pub async fn publish(
+        &self,
+        snapshot: Arc<Snapshot>,
+        gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
+    ) {
+        let mut ports = self.0.ports.lock().await;
+        let new = self.bind(&mut ports, &snapshot);
+        let mut connections = HashMap::new();
+        for load_balancer in &snapshot.load_balancers {
+            let open = ports
+                .connections
+                .remove(&load_balancer.name)
+                .unwrap_or_default();
+            connections.insert(load_balancer.name.clone(), open);
+        }
+        ports.connections = connections.clone();
+        let publication = Publication {
+            snapshot,
+            gates,
+            connections: Arc::new(connections),
+        };
+        self.tell_all(|done| Command::Publish(publication.clone(), done))
+            .await;
+        for port in new {
+            self.listen(&mut ports, port);
+        }
+        let wanted = wanted(&publication.snapshot);
+        let gone: Vec<u16> = ports
+            .bound
+            .keys()
+            .copied()
+            .filter(|p| !wanted.contains(p))
+            .collect();
+        for port in gone {
+            if let Some(sockets) = ports.bound.remove(&port) {
+                let workers = self.clone();
+                tokio::spawn(async move { workers.close(port, sockets).await });
+            }
+        }
+    }
+
+    /// Binds what is not bound yet; returns those ports.
+    fn bind(&self, ports: &mut Ports, snapshot: &Snapshot) -> Vec<u16> {
+        ports.failed.clear();
+        let mut new = Vec::new();
+        for port in wanted(snapshot) {
+            if ports.bound.contains_key(&port) {
+                continue;
+            }
+            match PortSockets::bind(self.0.ip, port, self.0.senders.len()) {
+                Ok(sockets) => {
+                    ports.bound.insert(port, sockets);
+                    new.push(port);
+                }
+                Err(error) => {
+                    tracing::error!(port, %error, "listener not bound");
+                    ports.failed.insert(port, error.to_string());
+                }
+            }
+        }
+        new
+    }
+
+    fn listen(&self, ports: &mut Ports, port: u16) {
+        let Some(sockets) = ports.bound.get(&port) else {
+            return;
+        };
+        for (at, sender) in self.0.senders.iter().enumerate() {
+            match sockets.share(at) {
+                // A worker that is gone has taken the process with it.
+                Ok(socket) => drop(sender.send(Command::Listen(port, socket))),
+                Err(error) => {
+                    tracing::error!(port, %error, "listener not opened");
+                    ports.failed.insert(port, error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Closes a port's sockets together, after what waited in their queues was accepted.
+    async fn close(&self, port: u16, sockets: PortSockets) {
+        if let Err(error) = sockets.refuse_new() {
+            tracing::warn!(port, %error, "closing without turning new connections away first");
+        }
+        self.tell_all(|done| Command::Unlisten(port, done)).await;
+        drop(sockets);
+    }
+
+    /// Ports of the configuration that could not be bound, and why.
+    pub async fn failed_ports(&self) -> BTreeMap<u16, String> {
+        self.0.ports.lock().await.failed.clone()
+    }
+
+    /// Drops the idle connections to an endpoint whose gate was closed.
+    pub fn closed(&self, id: &EndpointId) {
+        self.tell(|| Command::Closed(id.clone()));
+    }
+
+    /// Ends by force what is in flight on an endpoint.
+    pub fn cut(&self, id: &EndpointId) {
+        self.tell(|| Command::Cut(id.clone()));
+    }
+
+    /// Says good-bye to clients, in the order that loses nothing: for `delay` everything goes on, but
+    /// responses say that the connection closes; then new handshakes are turned away, what waits is
+    /// accepted, the listeners close together; what clients have sent is answered, idle connections are
+    /// closed. What is not over after `timeout` more is ended by force.
+    pub async fn shut_down(&self, delay: Duration, timeout: Duration) -> Farewell {
+        self.tell_all(|done| Command::Shutdown(Shutdown::Announced, done))
+            .await;
+        tokio::time::sleep(delay).await;
+        let bound = std::mem::take(&mut self.0.ports.lock().await.bound);
+        let closing = bound
+            .into_iter()
+            .map(|(port, sockets)| self.close(port, sockets));
+        futures_util::future::join_all(closing).await;
+        self.tell_all(|done| Command::Shutdown(Shutdown::Idle, done))
+            .await;
+        let open = self.wait_for_none_open(timeout).await;
+        if open > 0 {
+            self.tell_all(|done| Command::Shutdown(Shutdown::Cut, done))
+                .await;
+            self.wait_for_none_open(Duration::from_secs(1)).await;
+        }
+        Farewell { cut: open }
+    }
+
+    /// Waits until no connection is open, for `limit` at most; returns how many still are.
+    async fn wait_for_none_open(&self, limit: Duration) -> u64 {
+        let deadline = Instant::now() + limit;
+        loop {
+            let open = self.0.stats.sum(|s| &s.open);
+            if open == 0 || Instant::now() >= deadline {
+                return open;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for sender in &self.0.senders {
+            // A worker that is gone has taken the process with it.
+            let _ = sender.send(command());
+        }
+    }
+
+    /// Tells every worker, and waits until each has done it.
+    async fn tell_all(&self, command: impl Fn(oneshot::Sender<()>) -> Command) {
+        let mut answers = Vec::new();
+        for sender in &self.0.senders {
+            let (done, answer) = oneshot::channel();
+            let _ = sender.send(command(done));
+            answers.push(answer);
+        }
+        for answer in answers {
+            let _ = answer.await;
+        }
+    }
+}
+
+fn wanted(snapshot: &Snapshot) -> HashSet<u16> {
+    let listeners = snapshot.load_balancers.iter().flat_map(|lb| &lb.listeners);
+    listeners.map(|listener| listener.port).collect()
+}
+
+/// A number that differs from worker to worker and from run to run.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// Ends the process when it is dropped: a replica must never confirm for a worker that is not there.
+struct EndWithProcess;
+
+impl Drop for EndWithProcess {
+    fn drop(&mut self) {
+        tracing::error!("a worker has died: ending the process");
+        std::process::abort();
+    }
+}
