@@ -78,19 +78,13 @@ pub struct LoadBalancerSpec {
     pub timeouts: ClientTimeouts,
     /// Addresses that may connect, as CIDRs such as 10.0.0.0/8. All may where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 43)),
-        extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(cidr, isCIDR(cidr))")
-        .message("each of allowedSources must be a CIDR such as 10.0.0.0/8 or 2001:db8::/32"))]
-    pub allowed_sources: Vec<String>,
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "set"))]
+    pub allowed_sources: Vec<Cidr>,
     /// Addresses, as CIDRs, of proxies whose X-Forwarded-* and Forwarded fields are believed. From all
     /// others these fields are replaced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 43)),
-        extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(cidr, isCIDR(cidr))")
-        .message("each of trustedProxies must be a CIDR such as 10.0.0.0/8 or 2001:db8::/32"))]
-    pub trusted_proxies: Vec<String>,
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "set"))]
+    pub trusted_proxies: Vec<Cidr>,
     /// How endpoints of its Backends leave.
     #[serde(default)]
     pub connection_draining: ConnectionDraining,
@@ -98,6 +92,14 @@ pub struct LoadBalancerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceTemplate>,
 }
+
+/// A range of addresses, such as 10.0.0.0/8 or 2001:db8::/32.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("minLength" = 1, "maxLength" = 43, "x-kubernetes-validations" = [
+    Rule::new("isCIDR(self)")
+        .message("must be a CIDR such as 10.0.0.0/8 or 2001:db8::/32")]))]
+pub struct Cidr(pub String);
 
 /// A port that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
