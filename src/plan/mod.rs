@@ -1,1 +1,115 @@
-//! plan
+//! Pure: all objects and what the cluster knows in; one [`Snapshot`] and a [`Verdict`] for each object
+//! out. Called by `app` whenever a source publishes.
+//!
+//! What passed the door and does not resolve takes only its own listener or route out of service
+//! (Law 4): a route without a Backend stays and answers 503, a port that is taken stays with who had
+//! it. Nothing here looks at a clock or at what ran before, and everything is sorted, so equal input
+//! gives an equal snapshot and nobody is woken for nothing.
+
+mod backend;
+mod draining;
+mod load_balancer;
+mod ports;
+mod verdict;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use kube::ResourceExt;
+
+use crate::api;
+use crate::model::{EndpointSpec, ObjectName, Snapshot};
+
+pub use verdict::{Condition, ConditionKind, Verdict};
+
+/// Everything users wrote, in any order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Objects {
+    /// All LoadBalancers.
+    pub load_balancers: Vec<api::LoadBalancer>,
+    /// All Backends.
+    pub backends: Vec<api::Backend>,
+}
+
+/// What objects do not say themselves and a cluster knows. Empty where there is no cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The endpoints of each Backend whose source is a Service or a selector.
+    pub endpoints: BTreeMap<ObjectName, Vec<EndpointSpec>>,
+}
+
+/// What becomes of the objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What is to run.
+    pub snapshot: Snapshot,
+    /// What is to be said of each object.
+    pub verdicts: BTreeMap<ObjectRef, Verdict>,
+}
+
+/// The kind of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A LoadBalancer.
+    LoadBalancer,
+    /// A Backend.
+    Backend,
+}
+
+/// Which object is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace and name.
+    pub name: ObjectName,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+/// Decides what runs and what is said of each object.
+pub fn plan(objects: &Objects, facts: &Facts) -> Plan {
+    let mut load_balancers: Vec<(ObjectName, &api::LoadBalancer)> =
+        objects.load_balancers.iter().map(|o| (name_of(o), o)).collect();
+    load_balancers.sort_by(|a, b| a.0.cmp(&b.0));
+    load_balancers.dedup_by(|later, first| later.0 == first.0);
+    let mut backends: Vec<(ObjectName, &api::Backend)> =
+        objects.backends.iter().map(|o| (name_of(o), o)).collect();
+    backends.sort_by(|a, b| a.0.cmp(&b.0));
+    backends.dedup_by(|later, first| later.0 == first.0);
+
+    let taken = ports::allot(&load_balancers);
+    let mut plan = Plan::default();
+    for (name, object) in &backends {
+        let users = draining::users(name, &load_balancers);
+        let (backend, verdict) = backend::plan(name, object, &users, facts);
+        plan.snapshot.backends.push(backend);
+        plan.say(Kind::Backend, name, verdict);
+    }
+    for (name, object) in &load_balancers {
+        let (load_balancer, verdict) = load_balancer::plan(name, object, &backends, &taken);
+        plan.snapshot.load_balancers.push(load_balancer);
+        plan.say(Kind::LoadBalancer, name, verdict);
+    }
+    plan
+}
+
+impl Plan {
+    fn say(&mut self, kind: Kind, name: &ObjectName, verdict: Verdict) {
+        let name = name.clone();
+        self.verdicts.insert(ObjectRef { kind, name }, verdict);
+    }
+}
+
+/// Namespace and name; a file that names no namespace means `default`.
+fn name_of(object: &impl ResourceExt) -> ObjectName {
+    let namespace = object.namespace();
+    ObjectName::new(namespace.as_deref().unwrap_or("default"), &object.name_any())
+}

@@ -1,0 +1,176 @@
+//! `Backend`: a pool of endpoints, and how they are chosen and leave.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::draining::ConnectionDrainingOverride;
+use super::status::BackendStatus;
+use super::upstream::{Retry, UpstreamTimeouts};
+
+/// A pool of endpoints, and how they are chosen and leave.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "lastcall.dev",
+    version = "v1alpha1",
+    kind = "Backend",
+    plural = "backends",
+    shortname = "be",
+    category = "lastcall",
+    namespaced,
+    status = "BackendStatus",
+    derive = "PartialEq",
+    doc = "A Backend is a pool of endpoints: where they are, how they are chosen, and how they leave.",
+    printcolumn(name = "In service", type_ = "integer", json_path = ".status.inService",
+        description = "Endpoints that take new work"),
+    printcolumn(name = "Draining", type_ = "integer", json_path = ".status.draining",
+        description = "Endpoints that are leaving, with something in flight"),
+    printcolumn(name = "Out of service", type_ = "integer", json_path = ".status.outOfService",
+        description = "Endpoints that are drained, disabled or unhealthy"),
+    printcolumn(name = "Total", type_ = "integer", json_path = ".status.total",
+        description = "All endpoints"),
+    printcolumn(name = "Ready", type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Unprotected", type_ = "integer", json_path = ".status.unprotected",
+        description = "Endpoints whose pods have no hook", priority = "1"),
+    printcolumn(name = "Admin state", type_ = "string", json_path = ".spec.adminState", priority = "1"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.service), has(self.pods), has(self.static)].exists_one(x, x)")
+        .message("exactly one of service, pods and static must say where the endpoints are"),
+)]
+pub struct BackendSpec {
+    /// The endpoints of a Service, by its EndpointSlices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSource>,
+    /// Pods that a selector finds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodSource>,
+    /// Addresses that are written down.
+    #[serde(rename = "static", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), extend(
+        "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address", "port"]))]
+    pub fixed: Option<Vec<StaticEndpoint>>,
+    /// What endpoints speak.
+    #[serde(default)]
+    pub protocol: BackendProtocol,
+    /// What is wanted of the whole Backend. An endpoint's own, where not Enabled, wins.
+    #[serde(default)]
+    pub admin_state: AdminState,
+    /// How an endpoint is chosen.
+    #[serde(default)]
+    pub balance: Balance,
+    /// How its endpoints leave: each field overrides the LoadBalancer's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_draining: Option<ConnectionDrainingOverride>,
+    /// How long its endpoints may take. A route's wins, field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<UpstreamTimeouts>,
+    /// What is tried again. A route's wins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// A Service and its port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSource {
+    /// The Service's name, in the same namespace.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The Service's port, by number or by name.
+    #[x_kube(validation = Rule::new(
+        "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
+        .message("port must be a number from 1 to 65535 or the name of a port"))]
+    pub port: IntOrString,
+}
+
+/// Pods and their port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSource {
+    /// Which pods, by their labels, in the same namespace.
+    #[x_kube(validation = Rule::new(
+        "(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)")
+        .message("selector must not be empty: it would take every pod of the namespace"))]
+    pub selector: LabelSelector,
+    /// The pods' port, by number or by the name a container gives it.
+    #[x_kube(validation = Rule::new(
+        "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$')")
+        .message("port must be a number from 1 to 65535 or the name of a container's port"))]
+    pub port: IntOrString,
+}
+
+/// An address that is written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticEndpoint {
+    /// Its IP address, version 4 or 6, in canonical form (2001:db8::1 and not 2001:DB8:0::1).
+    #[schemars(length(min = 2, max = 39))]
+    #[x_kube(validation = Rule::new("isIP(self) && ip.isCanonical(self)")
+        .message("address must be an IP address in canonical form, such as 10.0.0.7 or 2001:db8::1; names are not looked up"))]
+    pub address: String,
+    /// Its port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Its share of the Backend's requests, against the sum of all weights. 0 takes none.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 65535))]
+    pub weight: u32,
+    /// What is wanted of it. Where Enabled, the Backend's own counts.
+    #[serde(default)]
+    pub admin_state: AdminState,
+}
+
+/// The weight where none is written.
+fn one() -> u32 {
+    1
+}
+
+/// HTTP is HTTP/1.1 in clear text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum BackendProtocol {
+    /// HTTP/1.1 in clear text.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+}
+
+/// Enabled takes new work. Draining takes none, and what it has may finish. Disabled takes none, and
+/// what it has is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum AdminState {
+    /// Takes new work.
+    #[default]
+    Enabled,
+    /// Takes no new work; what it has may finish.
+    Draining,
+    /// Takes no new work; what it has is cut.
+    Disabled,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(inline)]
+pub struct Balance {
+    /// The rule an endpoint is chosen by.
+    pub policy: BalancePolicy,
+}
+
+/// RoundRobin takes each in turn, by weight. LeastRequest takes the less busy of two at random.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum BalancePolicy {
+    /// Each in turn, by weight.
+    #[default]
+    RoundRobin,
+    /// The less busy of two at random, by requests in flight over weight.
+    LeastRequest,
+}

@@ -1,0 +1,358 @@
+//! `LoadBalancer`: where clients connect, and which Backend gets which request.
+
+use std::collections::BTreeMap;
+
+use kube::core::Rule;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::draining::ConnectionDraining;
+use super::duration::GatewayDuration;
+use super::status::LoadBalancerStatus;
+use super::upstream::{Retry, UpstreamTimeouts};
+
+/// A host name, or one wildcard label before one (`*.example.com`), in lower case.
+const HOSTNAME: &str =
+    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A name of Kubernetes' kind RFC 1123 label.
+const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A name of Kubernetes' kind RFC 1123 subdomain.
+const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Where clients connect, and which Backend gets which request.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "lastcall.dev",
+    version = "v1alpha1",
+    kind = "LoadBalancer",
+    plural = "loadbalancers",
+    shortname = "lb",
+    category = "lastcall",
+    namespaced,
+    status = "LoadBalancerStatus",
+    derive = "PartialEq",
+    doc = "A LoadBalancer says where clients connect, and which Backend gets which request.",
+    printcolumn(name = "Ports", type_ = "string", json_path = ".spec.listeners[*].port",
+        description = "Ports it listens on"),
+    printcolumn(name = "Address", type_ = "string", json_path = ".status.addresses[*].value",
+        description = "Addresses it is reached at"),
+    printcolumn(name = "Accepted", type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
+    printcolumn(name = "Programmed", type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status"),
+    printcolumn(name = "Draining", type_ = "boolean",
+        json_path = ".spec.connectionDraining.enabled", priority = "1"),
+    printcolumn(name = "Timeout", type_ = "integer",
+        json_path = ".spec.connectionDraining.timeoutSeconds",
+        description = "Drain timeout, seconds", priority = "1"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "(has(self.routes) && size(self.routes) > 0) || has(self.defaultBackend)")
+        .message("routes or defaultBackend is needed: without either no request goes anywhere")
+        .field_path(".routes"),
+)]
+pub struct LoadBalancerSpec {
+    /// Ports that clients connect to. They share all routes.
+    #[schemars(length(min = 1, max = 16), extend(
+        "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.port == b.port))")
+        .message("two listeners of a LoadBalancer must not have the same port"))]
+    pub listeners: Vec<Listener>,
+    /// Which requests go where. The most specific match wins: the longest host name, then the longest
+    /// path; then the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "atomic"))]
+    pub routes: Vec<Route>,
+    /// Where requests go that no route matches. Without it they are answered 404.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_backend: Option<BackendName>,
+    /// Bounds on what clients may send; what is over gets its 4xx.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How long clients may take.
+    #[serde(default)]
+    pub timeouts: ClientTimeouts,
+    /// Addresses that may connect, as CIDRs such as 10.0.0.0/8. All may where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "set"))]
+    pub allowed_sources: Vec<Cidr>,
+    /// Addresses, as CIDRs, of proxies whose X-Forwarded-* and Forwarded fields are believed. From all
+    /// others these fields are replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "set"))]
+    pub trusted_proxies: Vec<Cidr>,
+    /// How endpoints of its Backends leave.
+    #[serde(default)]
+    pub connection_draining: ConnectionDraining,
+    /// The Service that leads clients here, in a cluster. Of type LoadBalancer where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceTemplate>,
+}
+
+/// A range of addresses, such as 10.0.0.0/8 or 2001:db8::/32.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("minLength" = 1, "maxLength" = 43, "x-kubernetes-validations" = [
+    Rule::new("isCIDR(self)")
+        .message("must be a CIDR such as 10.0.0.0/8 or 2001:db8::/32")]))]
+pub struct Cidr(pub String);
+
+/// A port that clients connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Its name, unique in the LoadBalancer.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub name: String,
+    /// The port clients connect to.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// What is spoken there.
+    #[serde(default)]
+    pub protocol: ListenerProtocol,
+    /// Only requests for this host are served, a name or a wildcard such as *.example.com; all where
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = HOSTNAME))]
+    pub hostname: Option<String>,
+}
+
+/// HTTP is HTTP/1.0 and 1.1 in clear text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ListenerProtocol {
+    /// HTTP/1.0 and 1.1 in clear text.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+}
+
+/// Which requests go where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.backends) && size(self.backends) > 0")
+        .message("backends: a route needs at least one backend").field_path(".backends"),
+    validation = Rule::new(
+        "!has(self.backends) || size(self.backends) == 0 || self.backends.exists(b, b.weight > 0)")
+        .message("backends: at least one must have a weight above 0").field_path(".backends"),
+)]
+pub struct Route {
+    /// Hosts it is for, names or wildcards such as *.example.com; all where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = HOSTNAME)),
+        extend("x-kubernetes-list-type" = "set"))]
+    pub hostnames: Vec<String>,
+    /// Requests it is for: those that fit any of these; all where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub matches: Vec<RouteMatch>,
+    /// Backends its requests go to, each by its share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend(
+        "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub backends: Vec<WeightedBackend>,
+    /// How long endpoints may take for its requests. Wins over the Backend's, field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<UpstreamTimeouts>,
+    /// What is tried again. Wins over the Backend's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// What a request must be like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteMatch {
+    /// What its path must be like.
+    pub path: PathMatch,
+}
+
+/// What a path must be like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PathMatch {
+    /// How the value is compared.
+    #[serde(rename = "type", default)]
+    pub kind: PathMatchType,
+    /// The path, from its leading slash. With Prefix whole segments count: /api is for /api and
+    /// /api/x, not for /apix.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
+    #[x_kube(
+        validation = Rule::new(
+            "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && !self.endsWith('/.') && !self.endsWith('/..')")
+            .message("value must not have empty, '.' or '..' segments"),
+        validation = Rule::new(
+            "!self.contains('?') && !self.contains('#') && !self.contains('%2f') && !self.contains('%2F')")
+            .message("value must be a path only: no '?', no '#', no '%2F'"),
+    )]
+    pub value: String,
+}
+
+/// Prefix compares whole segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum PathMatchType {
+    /// The path begins with these segments.
+    #[default]
+    Prefix,
+}
+
+/// A Backend and its share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightedBackend {
+    /// The Backend's name, in the same namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub name: String,
+    /// Its share of the route's requests, against the sum of all weights. 0 takes none.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub weight: u32,
+}
+
+/// The weight where none is written.
+fn one() -> u32 {
+    1
+}
+
+/// A Backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendName {
+    /// The Backend's name, in the same namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub name: String,
+}
+
+/// Bounds on what clients may send; what is over gets its 4xx.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(inline, extend("x-kubernetes-validations" = [
+    Rule::new("self.uriBytes <= self.headBytes")
+        .message("uriBytes must not be more than headBytes").field_path(".uriBytes")]))]
+pub struct Limits {
+    /// Connections of clients at once, in each replica of lastcall.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections: u64,
+    /// Size of a request's head, its line and all its fields, in bytes.
+    #[schemars(range(min = 1024, max = 1_048_576))]
+    pub head_bytes: u32,
+    /// Fields in a request's head.
+    #[schemars(range(min = 1, max = 1000))]
+    pub header_count: u32,
+    /// Size of a request's target, in bytes.
+    #[schemars(range(min = 64, max = 65536))]
+    pub uri_bytes: u32,
+    /// Size of a request's body, in bytes; no limit where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
+    pub body_bytes: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 100_000,
+            head_bytes: 32 * 1024,
+            header_count: 100,
+            uri_bytes: 8 * 1024,
+            body_bytes: None,
+        }
+    }
+}
+
+/// How long clients may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(inline, extend("x-kubernetes-validations" = [
+    Rule::new("duration(self.requestHead) > duration('0s')")
+        .message("requestHead must be longer than 0s").field_path(".requestHead"),
+    Rule::new("duration(self.requestBody) > duration('0s')")
+        .message("requestBody must be longer than 0s").field_path(".requestBody"),
+    Rule::new("duration(self.idle) > duration('0s')")
+        .message("idle must be longer than 0s").field_path(".idle"),
+    Rule::new("duration(self.write) > duration('0s')")
+        .message("write must be longer than 0s").field_path(".write")]))]
+pub struct ClientTimeouts {
+    /// From the first byte of a request's head to its last: a duration such as 10s; then 408.
+    pub request_head: GatewayDuration,
+    /// Between two reads of a request's body: a duration such as 60s; then 408.
+    pub request_body: GatewayDuration,
+    /// Between two requests on one connection: a duration such as 60s; then it is closed.
+    pub idle: GatewayDuration,
+    /// For a client to take any of the bytes there are for it: a duration such as 60s; then its
+    /// connection is reset, so that a client that stalls cannot hold an endpoint.
+    pub write: GatewayDuration,
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        Self {
+            request_head: GatewayDuration::from_secs(10),
+            request_body: GatewayDuration::from_secs(60),
+            idle: GatewayDuration::from_secs(60),
+            write: GatewayDuration::from_secs(60),
+        }
+    }
+}
+
+/// The Service that leads clients to this LoadBalancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.loadBalancerClass) || self.type == 'LoadBalancer'")
+        .message("loadBalancerClass goes only with type LoadBalancer").field_path(".loadBalancerClass"),
+    validation = Rule::new("!has(self.externalTrafficPolicy) || self.type != 'ClusterIP'")
+        .message("externalTrafficPolicy goes only with type LoadBalancer or NodePort")
+        .field_path(".externalTrafficPolicy"),
+    validation = Rule::new(
+        "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) == has(oldSelf.loadBalancerClass) && (!has(self.loadBalancerClass) || self.loadBalancerClass == oldSelf.loadBalancerClass))")
+        .message("loadBalancerClass cannot be changed while type is LoadBalancer")
+        .field_path(".loadBalancerClass"),
+)]
+pub struct ServiceTemplate {
+    /// How the Service is reached.
+    #[serde(rename = "type", default)]
+    pub kind: ServiceType,
+    /// Annotations of the Service. Each must be on the installation's list of allowed ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32))]
+    pub annotations: BTreeMap<String, String>,
+    /// The Service's loadBalancerClass. Cannot be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub load_balancer_class: Option<String>,
+    /// Local keeps the client's address and sends only to Nodes with a replica; Cluster, which is
+    /// Kubernetes' default, sends to all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_traffic_policy: Option<ExternalTrafficPolicy>,
+}
+
+/// The Service's type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ServiceType {
+    /// At an address of its own, outside the cluster.
+    #[default]
+    LoadBalancer,
+    /// At a port of every Node.
+    NodePort,
+    /// Only within the cluster.
+    #[serde(rename = "ClusterIP")]
+    ClusterIp,
+}
+
+/// The Service's externalTrafficPolicy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ExternalTrafficPolicy {
+    /// To all Nodes.
+    Cluster,
+    /// Only to Nodes with a replica; the client's address is kept.
+    Local,
+}

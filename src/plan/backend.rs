@@ -1,0 +1,128 @@
+//! One Backend: its endpoints, its policy, and how they leave.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Facts;
+use super::draining::{self, Users};
+use super::verdict::{Condition, ConditionKind, Fault, Verdict};
+use crate::api::{self, backend as written};
+use crate::model::{AdminState, Backend, EndpointId, EndpointSpec, Member, ObjectName, Policy};
+
+/// Plans one Backend that the given LoadBalancers use.
+pub(super) fn plan(
+    name: &ObjectName,
+    object: &api::Backend,
+    users: &Users<'_>,
+    facts: &Facts,
+) -> (Backend, Verdict) {
+    let spec = &object.spec;
+    let mut verdict = Verdict::default();
+    let (mut endpoints, faults) = match &spec.fixed {
+        Some(listed) => fixed(name, listed),
+        None => known(name, spec, facts, &mut verdict),
+    };
+    endpoints.sort_by(|a, b| a.id.cmp(&b.id));
+    endpoints.dedup_by(|later, first| later.id == first.id);
+
+    let merged = draining::merge(users, spec.connection_draining.as_ref());
+    verdict.conditions.insert(0, accepted(&faults, users, merged.mixed));
+    if let Some(asked) = merged.min_cut_from {
+        let message = format!(
+            "minSeconds {} is longer than timeoutSeconds {}: a drain lasts {0} s at least only where timeoutSeconds is as long",
+            asked.as_secs(),
+            merged.policy.timeout.as_secs(),
+        );
+        verdict.conditions.push(Condition {
+            field: Some("spec.connectionDraining".to_owned()),
+            ..Condition::met(ConditionKind::DrainTimeoutTooShort, "MinLongerThanTimeout", message)
+        });
+    }
+    let backend = Backend {
+        name: name.clone(),
+        endpoints,
+        policy: match spec.balance.policy {
+            written::BalancePolicy::RoundRobin => Policy::RoundRobin,
+            written::BalancePolicy::LeastRequest => Policy::LeastRequest,
+        },
+        admin_state: admin_state(spec.admin_state),
+        draining: merged.policy,
+    };
+    (backend, verdict)
+}
+
+fn accepted(faults: &[Fault], users: &Users<'_>, mixed: bool) -> Condition {
+    if !faults.is_empty() {
+        return Condition::broken(ConditionKind::Accepted, "InvalidEndpoint", faults);
+    }
+    let message = if mixed {
+        let names: Vec<&str> = users.iter().map(|(name, _)| &*name.name).collect();
+        format!(
+            "LoadBalancers {} want its endpoints to leave differently: the longer times count, and draining is enabled if one says so",
+            names.join(", ")
+        )
+    } else {
+        String::new()
+    };
+    Condition::met(ConditionKind::Accepted, "Accepted", message)
+}
+
+/// The endpoints that are written down. One whose address is none is left out, the others serve.
+fn fixed(
+    name: &ObjectName,
+    listed: &[written::StaticEndpoint],
+) -> (Vec<EndpointSpec>, Vec<Fault>) {
+    let mut endpoints = Vec::with_capacity(listed.len());
+    let mut faults = Vec::new();
+    for (at, endpoint) in listed.iter().enumerate() {
+        let Ok(address) = endpoint.address.parse::<IpAddr>() else {
+            let field = format!("spec.static[{at}].address");
+            let message = format!("{:?} is no IP address", endpoint.address);
+            faults.push(Fault::new(field, message));
+            continue;
+        };
+        let address = SocketAddr::new(address, endpoint.port);
+        endpoints.push(EndpointSpec {
+            id: EndpointId {
+                backend: name.clone(),
+                member: Member::Static(address),
+            },
+            address,
+            weight: endpoint.weight,
+            admin_state: admin_state(endpoint.admin_state),
+        });
+    }
+    (endpoints, faults)
+}
+
+/// The endpoints that the cluster knows.
+fn known(
+    name: &ObjectName,
+    spec: &api::BackendSpec,
+    facts: &Facts,
+    verdict: &mut Verdict,
+) -> (Vec<EndpointSpec>, Vec<Fault>) {
+    let kind = ConditionKind::ResolvedRefs;
+    let Some(endpoints) = facts.endpoints.get(name) else {
+        let fault = match (&spec.service, &spec.pods) {
+            (Some(service), _) => Fault::new(
+                "spec.service.name",
+                format!("no Service {}/{} is known", name.namespace, service.name),
+            ),
+            (_, Some(_)) => Fault::new("spec.pods.selector", "no pods are known yet"),
+            _ => Fault::new("spec", "exactly one of service, pods and static is needed"),
+        };
+        let condition = Condition::broken(kind, "EndpointsUnknown", &[fault]);
+        verdict.conditions.push(condition);
+        return (Vec::new(), Vec::new());
+    };
+    verdict.conditions.push(Condition::met(kind, "ResolvedRefs", ""));
+    (endpoints.clone(), Vec::new())
+}
+
+fn admin_state(word: written::AdminState) -> AdminState {
+    match word {
+        written::AdminState::Enabled => AdminState::Enabled,
+        written::AdminState::Draining => AdminState::Draining,
+        written::AdminState::Disabled => AdminState::Disabled,
+    }
+}
