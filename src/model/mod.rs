@@ -5,11 +5,13 @@
 //! when a hold is let go. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
 
 pub mod drain;
+pub mod histogram;
 pub mod identity;
 pub mod release;
 pub mod report;
 pub mod snapshot;
 pub mod target;
+pub mod totals;
 
 pub use identity::{EndpointId, Member, ObjectName};
 pub use snapshot::{

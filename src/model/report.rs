@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::AdminState;
+use super::snapshot::{AdminState, HostPattern, LoadBalancer, Protocol};
 
 /// Takes new work or finishes what it has (`InService`), or neither (`OutOfService`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,4 +78,100 @@ pub struct BackendReport {
     pub out_of_service: u64,
     /// Each of them.
     pub endpoints: Vec<EndpointReport>,
+}
+
+/// One LoadBalancer and where it listens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBalancerReport {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its listeners.
+    pub listeners: Vec<ListenerReport>,
+}
+
+/// One port that a LoadBalancer listens on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerReport {
+    /// Its name, unique in the LoadBalancer.
+    pub name: String,
+    /// The port.
+    pub port: u16,
+    /// What is spoken there: `HTTP`.
+    pub protocol: String,
+    /// Only requests for this host are served; all where absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hostname: Option<String>,
+}
+
+impl From<&LoadBalancer> for LoadBalancerReport {
+    fn from(load_balancer: &LoadBalancer) -> Self {
+        let listeners = load_balancer
+            .listeners
+            .iter()
+            .map(|listener| ListenerReport {
+                name: listener.name.to_string(),
+                port: listener.port,
+                protocol: match listener.protocol {
+                    Protocol::Http => "HTTP".to_owned(),
+                },
+                hostname: listener.hostname.as_ref().map(|host| match host {
+                    HostPattern::Exact(name) => name.to_string(),
+                    HostPattern::Suffix(suffix) => format!("*{suffix}"),
+                }),
+            });
+        Self {
+            namespace: load_balancer.name.namespace.to_string(),
+            name: load_balancer.name.name.to_string(),
+            listeners: listeners.collect(),
+        }
+    }
+}
+
+/// Which configuration runs, and what became of the last attempt to change it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigurationReport {
+    /// Grows by one with each configuration that was taken into service; 0 while there is none.
+    pub revision: u64,
+    /// When the running configuration was taken into service, seconds since 1970 by this machine's clock.
+    pub loaded_at_seconds: f64,
+    /// Configurations taken into service since the process started.
+    pub accepted_total: u64,
+    /// Configurations refused since the process started.
+    pub refused_total: u64,
+    /// Why the last one was refused; empty where the last one runs. The one before goes on (Law 4).
+    pub faults: Vec<ConfigurationFault>,
+}
+
+/// One thing that is wrong with a configuration that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigurationFault {
+    /// The file, or the object where there is no file.
+    pub source: String,
+    /// The line in the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u64>,
+    /// The field, such as `spec.listeners[0].port`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub field: Option<String>,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+impl std::fmt::Display for ConfigurationFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.source)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(field) = &self.field {
+            write!(f, ": {field}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
 }

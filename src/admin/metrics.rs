@@ -1,0 +1,338 @@
+//! What Prometheus sees. Pure: a [`Scrape`] of plain values in, the text format out. The numbers are
+//! counted by their owners (Law 9), so nothing is registered or counted a second time here.
+
+use std::time::Duration;
+
+use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use crate::model::histogram::Histogram;
+use crate::model::report::{
+    BackendReport, ConfigurationReport, DEREGISTERING, EndpointReport, ServiceState,
+};
+use crate::model::totals::{DataPlaneTotals, DrainTotals};
+
+/// All numbers of one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Scrape {
+    pub(super) uptime: Duration,
+    pub(super) ready: bool,
+    pub(super) configuration: ConfigurationReport,
+    pub(super) data_plane: DataPlaneTotals,
+    pub(super) drains: DrainTotals,
+    /// Absent where the coordinator did not answer.
+    pub(super) backends: Option<Vec<BackendReport>>,
+}
+
+/// The scrape in Prometheus' text format.
+pub(super) fn encode(scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
+    let mut families = Families::default();
+    process(&mut families, scrape);
+    configuration(&mut families, &scrape.configuration);
+    data_plane(&mut families, &scrape.data_plane);
+    drains(&mut families, &scrape.drains);
+    if let Some(backends) = &scrape.backends {
+        endpoints(&mut families, backends);
+    }
+    let mut text = Vec::new();
+    // The encoder refuses a family without a metric: no listener, no endpoint.
+    families.0.retain(|family| !family.get_metric().is_empty());
+    TextEncoder::new().encode(&families.0, &mut text)?;
+    Ok(text)
+}
+
+fn process(families: &mut Families, scrape: &Scrape) {
+    families
+        .gauge(
+            "lastcall_build_info",
+            "Always 1; the version of lastcall is its label",
+        )
+        .put(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    families
+        .gauge("lastcall_uptime_seconds", "How long the process runs")
+        .put(&[], scrape.uptime.as_secs_f64());
+    families
+        .gauge("lastcall_ready", "1 where /readyz says ready")
+        .put(&[], flag(scrape.ready));
+    families
+        .gauge(
+            "lastcall_coordinator_up",
+            "0 where the drain's coordinator did not answer this scrape",
+        )
+        .put(&[], flag(scrape.backends.is_some()));
+}
+
+fn configuration(families: &mut Families, report: &ConfigurationReport) {
+    let mut reloads = families.counter(
+        "lastcall_config_reloads_total",
+        "Configurations that were read, by what became of them",
+    );
+    reloads.put(&[("result", "ok")], float(report.accepted_total));
+    reloads.put(&[("result", "failed")], float(report.refused_total));
+    families
+        .gauge(
+            "lastcall_config_last_reload_successful",
+            "0 where the last configuration was refused and the one before goes on",
+        )
+        .put(&[], flag(report.faults.is_empty() && report.revision > 0));
+    families
+        .gauge(
+            "lastcall_config_last_reload_timestamp_seconds",
+            "When the running configuration was taken into service, seconds since 1970",
+        )
+        .put(&[], report.loaded_at_seconds);
+}
+
+fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
+    families
+        .gauge("lastcall_workers", "Worker threads")
+        .put(&[], float(totals.workers));
+    let mut open = families.gauge("lastcall_connections", "Client connections that are open");
+    for one in &totals.listeners {
+        let labels = [
+            ("load_balancer", &*one.load_balancer),
+            ("listener", &*one.listener),
+        ];
+        open.put(&labels, float(one.connections_open));
+    }
+    let mut total = families.counter("lastcall_connections_total", "Client connections accepted");
+    for one in &totals.listeners {
+        let labels = [
+            ("load_balancer", &*one.load_balancer),
+            ("listener", &*one.listener),
+        ];
+        total.put(&labels, float(one.connections_total));
+    }
+    let mut requests = families.counter(
+        "lastcall_requests_total",
+        "Responses sent to clients, by the class of their status",
+    );
+    for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
+        .iter()
+        .zip(totals.responses)
+    {
+        requests.put(&[("status_class", class)], float(count));
+    }
+    let mut refused = families.counter(
+        "lastcall_refused_total",
+        "Requests and connections that lastcall answered or closed itself, by reason",
+    );
+    for (reason, count) in &totals.refused {
+        refused.put(&[("reason", reason)], float(*count));
+    }
+    for (name, help, count) in [
+        (
+            "lastcall_retries_total",
+            "Attempts beyond the first of a request",
+            totals.retries,
+        ),
+        (
+            "lastcall_cuts_total",
+            "Exchanges ended by force: deadline, Disabled, draining disabled",
+            totals.cuts,
+        ),
+        (
+            "lastcall_received_bytes_total",
+            "Bytes received from clients",
+            totals.received_bytes,
+        ),
+        (
+            "lastcall_sent_bytes_total",
+            "Bytes sent to clients",
+            totals.sent_bytes,
+        ),
+        (
+            "lastcall_upstream_connects_total",
+            "Connections opened to endpoints",
+            totals.upstream_connects,
+        ),
+        (
+            "lastcall_upstream_reuses_total",
+            "Requests sent over a kept connection",
+            totals.upstream_reuses,
+        ),
+        (
+            "lastcall_upstream_connect_failures_total",
+            "Connections to endpoints that could not be opened",
+            totals.upstream_connect_failures,
+        ),
+    ] {
+        families.counter(name, help).put(&[], float(count));
+    }
+}
+
+fn drains(families: &mut Families, totals: &DrainTotals) {
+    families
+        .gauge("lastcall_holds", "preStop calls that wait now")
+        .put(&[], float(totals.holds));
+    let mut ended = families.counter("lastcall_holds_total", "Holds that ended, by cause");
+    for (cause, count) in [
+        ("drained", totals.released_drained),
+        ("deadline", totals.released_deadline),
+        ("cut", totals.released_cut),
+        ("abandoned", totals.abandoned),
+    ] {
+        ended.put(&[("cause", cause)], float(count));
+    }
+    families.histogram(
+        "lastcall_drain_duration_seconds",
+        "From the begin of an endpoint's drain to its last byte or its deadline",
+        &totals.drain_seconds,
+    );
+    families.histogram(
+        "lastcall_release_delay_seconds",
+        "From the moment the last request left to the release of the hold that waited for it",
+        &totals.release_seconds,
+    );
+}
+
+/// One number of an endpoint.
+type Read = fn(&EndpointReport) -> u64;
+
+fn endpoints(families: &mut Families, backends: &[BackendReport]) {
+    const GAUGES: [(&str, &str, Read); 2] = [
+        ("lastcall_endpoint_in_flight", "Requests in flight", |one| {
+            one.in_flight
+        }),
+        (
+            "lastcall_endpoint_holds",
+            "preStop calls that wait for it",
+            |one| one.holds,
+        ),
+    ];
+    const COUNTERS: [(&str, &str, Read); 2] = [
+        (
+            "lastcall_endpoint_requests_total",
+            "Requests it was picked for",
+            |one| one.requests_total,
+        ),
+        (
+            "lastcall_endpoint_cuts_total",
+            "Requests of it that were ended by force",
+            |one| one.cut_total,
+        ),
+    ];
+    for (name, help, read) in GAUGES {
+        each_endpoint(&mut families.gauge(name, help), backends, read);
+    }
+    for (name, help, read) in COUNTERS {
+        each_endpoint(&mut families.counter(name, help), backends, read);
+    }
+    let mut states = families.gauge(
+        "lastcall_endpoint_state",
+        "1 for the state the endpoint is in, 0 for the others",
+    );
+    for (backend, one) in all(backends) {
+        for state in ["in_service", "draining", "out_of_service"] {
+            let labels = endpoint_labels(backend, one);
+            let [namespace, name, address] = labels;
+            let labels = [namespace, name, address, ("state", state)];
+            states.put(&labels, flag(state == state_of(one)));
+        }
+    }
+}
+
+fn each_endpoint(family: &mut Family<'_>, backends: &[BackendReport], read: Read) {
+    for (backend, one) in all(backends) {
+        family.put(&endpoint_labels(backend, one), float(read(one)));
+    }
+}
+
+fn all(backends: &[BackendReport]) -> impl Iterator<Item = (&BackendReport, &EndpointReport)> {
+    backends
+        .iter()
+        .flat_map(|backend| backend.endpoints.iter().map(move |one| (backend, one)))
+}
+
+fn endpoint_labels<'a>(
+    backend: &'a BackendReport,
+    one: &'a EndpointReport,
+) -> [(&'static str, &'a str); 3] {
+    [
+        ("namespace", &backend.namespace),
+        ("backend", &backend.name),
+        ("endpoint", &one.address),
+    ]
+}
+
+fn state_of(one: &EndpointReport) -> &'static str {
+    match one.state {
+        ServiceState::InService if one.description == DEREGISTERING => "draining",
+        ServiceState::InService => "in_service",
+        ServiceState::OutOfService => "out_of_service",
+    }
+}
+
+#[derive(Default)]
+struct Families(Vec<MetricFamily>);
+
+impl Families {
+    fn gauge(&mut self, name: &str, help: &str) -> Family<'_> {
+        self.family(name, help, MetricType::GAUGE)
+    }
+
+    fn counter(&mut self, name: &str, help: &str) -> Family<'_> {
+        self.family(name, help, MetricType::COUNTER)
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, values: &Histogram) {
+        let buckets = values.cumulative().map(|(bound, count)| {
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut histogram = proto::Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(values.count());
+        histogram.set_sample_sum(values.sum().as_secs_f64());
+        let mut metric = proto::Metric::default();
+        metric.set_histogram(histogram);
+        self.family(name, help, MetricType::HISTOGRAM)
+            .0
+            .mut_metric()
+            .push(metric);
+    }
+
+    fn family(&mut self, name: &str, help: &str, kind: MetricType) -> Family<'_> {
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        Family(self.0.push_mut(family))
+    }
+}
+
+struct Family<'a>(&'a mut MetricFamily);
+
+impl Family<'_> {
+    fn put(&mut self, labels: &[(&str, &str)], value: f64) {
+        let labels = labels.iter().map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        });
+        let mut metric = proto::Metric::from_label(labels.collect());
+        if self.0.get_field_type() == MetricType::COUNTER {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.0.mut_metric().push(metric);
+    }
+}
+
+fn flag(yes: bool) -> f64 {
+    if yes { 1.0 } else { 0.0 }
+}
+
+/// Prometheus' numbers are floats; above 2^53 the last digits are lost, which no rate sees.
+#[expect(clippy::cast_precision_loss)]
+fn float(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,29 @@
+//! Serves the admin API and the metrics. Each function runs until it is dropped; the tasks of its
+//! connections end with the runtime they run on, so that holds are answered to the very end of lastcall.
+
+use std::io;
+
+use axum::Router;
+use axum::middleware;
+use tokio::net::TcpListener;
+
+use super::guard;
+use super::unix_socket::AdminSocket;
+
+/// The admin API on its Unix socket; the socket file is removed when this is dropped.
+pub async fn serve_unix(mut socket: AdminSocket, router: Router) -> io::Result<()> {
+    let listener = socket.take_listener()?;
+    axum::serve(listener, router).await
+}
+
+/// The admin API on a TCP port. There is no authentication: the caller binds loopback addresses only.
+pub async fn serve_tcp(listener: TcpListener, router: Router) -> io::Result<()> {
+    let guarded = router.layer(middleware::from_fn(guard::only_from_here));
+    axum::serve(listener, guarded).await
+}
+
+/// Metrics, health and readiness on their own port, for whoever may reach it: nothing can be changed
+/// there.
+pub async fn serve_observe(listener: TcpListener, router: Router) -> io::Result<()> {
+    axum::serve(listener, router).await
+}
