@@ -145,6 +145,10 @@ pub struct ConfigurationReport {
     pub refused_total: u64,
     /// Why the last one was refused; empty where the last one runs. The one before goes on (Law 4).
     pub faults: Vec<ConfigurationFault>,
+    /// What runs and does not resolve: a missing Backend, a port that cannot be bound. Only its own
+    /// listener or route is out of service (Law 4).
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub unresolved: Vec<ConfigurationFault>,
 }
 
 /// One thing that is wrong with a configuration that was refused.

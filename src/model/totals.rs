@@ -25,6 +25,12 @@ pub struct DataPlaneTotals {
     /// Requests and connections answered or closed by lastcall itself, by fault. The reasons are a fixed
     /// set of short words.
     pub refused: Vec<(&'static str, u64)>,
+    /// Exchanges whose client went away first.
+    pub client_gone: u64,
+    /// Exchanges that the endpoint broke: no answer, a broken one, or half of one.
+    pub upstream_broken: u64,
+    /// Upgraded connections that are open.
+    pub tunnels: u64,
     /// Connections opened to endpoints.
     pub upstream_connects: u64,
     /// Requests sent over a connection that was kept.

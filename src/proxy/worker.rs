@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use super::buffer::BufferPool;
 use super::http1::driver;
 use super::rng::Rng;
 use super::router::Router;
-use super::stats::{Stats, WorkerStats};
+use super::stats::{ConnectionCounts, Stats, WorkerStats};
 use super::upstream::Upstream;
 use crate::gate::{Gate, WorkerSlot, WorkerTicket};
 use crate::model::{EndpointId, Listener, ObjectName, Snapshot};
@@ -43,7 +42,7 @@ pub(super) enum Command {
 pub(super) struct Publication {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
-    pub(super) connections: Arc<HashMap<ObjectName, Arc<AtomicU64>>>,
+    pub(super) counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
 }
 
 /// How far the process is on its way down.
@@ -93,7 +92,7 @@ pub(super) struct Site {
     at: usize,
     pub(super) listener: Listener,
     pub(super) router: Rc<Router>,
-    connections: Arc<AtomicU64>,
+    counts: Arc<ConnectionCounts>,
 }
 
 impl Site {
@@ -138,7 +137,8 @@ impl Control {
 pub(super) struct Registered {
     worker: Rc<Worker>,
     key: usize,
-    count: Arc<AtomicU64>,
+    counts: Arc<ConnectionCounts>,
+    listener: Arc<str>,
     pub(super) control: Rc<Control>,
 }
 
@@ -146,7 +146,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().remove(self.key);
         self.worker.stats().open.subtract(1);
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.counts.closed(&self.listener);
     }
 }
 
@@ -269,7 +269,7 @@ impl Worker {
             self.stats().turned_away.add(1);
             return;
         }
-        let before = site.connections.fetch_add(1, Ordering::Relaxed);
+        let before = site.counts.opened(&site.listener.name);
         let registered = self.register(&site);
         let full = before >= site.load_balancer().limits.connections;
         if full {
@@ -293,7 +293,8 @@ impl Worker {
         Registered {
             worker: Rc::clone(self),
             key,
-            count: Arc::clone(&site.connections),
+            counts: Arc::clone(&site.counts),
+            listener: Arc::clone(&site.listener.name),
             control,
         }
     }
@@ -335,14 +336,14 @@ impl Worker {
         }
         for (at, load_balancer) in snapshot.load_balancers.iter().enumerate() {
             let router = Rc::new(Router::new(load_balancer, self.slot.index()));
-            let connections = publication.connections.get(&load_balancer.name);
+            let counts = publication.counts.get(&load_balancer.name);
             for listener in &load_balancer.listeners {
                 let site = Site {
                     snapshot: Arc::clone(snapshot),
                     at,
                     listener: listener.clone(),
                     router: Rc::clone(&router),
-                    connections: connections.cloned().unwrap_or_default(),
+                    counts: counts.cloned().unwrap_or_default(),
                 };
                 view.sites.insert(listener.port, Rc::new(site));
             }

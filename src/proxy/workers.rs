@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::listener::PortSockets;
-use super::stats::Stats;
+use super::stats::{ConnectionCounts, Stats};
 use super::worker::{Command, Publication, Shutdown, Worker};
 use crate::gate::{Gate, worker_tickets};
+use crate::model::totals::{DataPlaneTotals, ListenerTotals};
 use crate::model::{EndpointId, ObjectName, Snapshot};
 
 /// Every worker of the process. Cheap to clone.
@@ -25,14 +25,15 @@ struct Shared {
     senders: Vec<mpsc::UnboundedSender<Command>>,
     stats: Stats,
     ports: tokio::sync::Mutex<Ports>,
+    /// Those of `ports`, for who asks in between.
+    counts: Mutex<Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>>,
 }
 
 #[derive(Default)]
 struct Ports {
     bound: BTreeMap<u16, PortSockets>,
     failed: BTreeMap<u16, String>,
-    /// Open connections of each LoadBalancer, over all workers.
-    connections: HashMap<ObjectName, Arc<AtomicU64>>,
+    counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
 }
 
 /// How the data plane went down.
@@ -66,12 +67,40 @@ impl Workers {
             senders,
             stats,
             ports: tokio::sync::Mutex::default(),
+            counts: Mutex::default(),
         })))
     }
 
     /// The workers' numbers.
     pub fn stats(&self) -> &Stats {
         &self.0.stats
+    }
+
+    /// The workers' numbers, summed.
+    pub fn totals(&self) -> DataPlaneTotals {
+        let stats = &self.0.stats;
+        let counts = Arc::clone(&self.0.counts.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut listeners: Vec<ListenerTotals> = counts.iter().flat_map(|(name, c)| c.totals(name)).collect();
+        listeners.sort_by(|a, b| (&a.load_balancer, &a.listener).cmp(&(&b.load_balancer, &b.listener)));
+        DataPlaneTotals {
+            workers: stats.workers() as u64,
+            listeners,
+            responses: std::array::from_fn(|class| stats.sum(|s| &s.responses[class + 1])),
+            retries: stats.sum(|s| &s.retries),
+            cuts: stats.sum(|s| &s.cut),
+            received_bytes: stats.sum(|s| &s.bytes_in),
+            sent_bytes: stats.sum(|s| &s.bytes_out),
+            refused: vec![
+                ("connection", stats.sum(|s| &s.turned_away)),
+                ("request", stats.sum(|s| &s.refused)),
+            ],
+            client_gone: stats.sum(|s| &s.client_gone),
+            upstream_broken: stats.sum(|s| &s.upstream_broken),
+            upstream_connects: stats.sum(|s| &s.upstream_connects),
+            upstream_reuses: stats.sum(|s| &s.upstream_reuses),
+            upstream_connect_failures: stats.sum(|s| &s.upstream_connect_failures),
+            tunnels: stats.sum(|s| &s.tunnels),
+        }
     }
 
     /// Swaps the configuration in every worker; returns when all run it. Listeners that are new are bound
@@ -85,19 +114,13 @@ impl Workers {
     ) {
         let mut ports = self.0.ports.lock().await;
         let new = self.bind(&mut ports, &snapshot);
-        let mut connections = HashMap::new();
-        for load_balancer in &snapshot.load_balancers {
-            let open = ports
-                .connections
-                .remove(&load_balancer.name)
-                .unwrap_or_default();
-            connections.insert(load_balancer.name.clone(), open);
-        }
-        ports.connections = connections.clone();
+        let counts = keep_counts(&ports.counts, &snapshot);
+        ports.counts = Arc::clone(&counts);
+        *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&counts);
         let publication = Publication {
             snapshot,
             gates,
-            connections: Arc::new(connections),
+            counts,
         };
         self.tell_all(|done| Command::Publish(publication.clone(), done))
             .await;
@@ -236,6 +259,22 @@ impl Workers {
             let _ = answer.await;
         }
     }
+}
+
+/// The counts of what is configured: those that were there go on.
+fn keep_counts(
+    known: &HashMap<ObjectName, Arc<ConnectionCounts>>,
+    snapshot: &Snapshot,
+) -> Arc<HashMap<ObjectName, Arc<ConnectionCounts>>> {
+    let kept = snapshot.load_balancers.iter().map(|lb| {
+        let before = known.get(&lb.name);
+        let counts = match before {
+            Some(counts) if counts.is_for(lb) => Arc::clone(counts),
+            _ => Arc::new(ConnectionCounts::new(lb, before.map(Arc::as_ref))),
+        };
+        (lb.name.clone(), counts)
+    });
+    Arc::new(kept.collect())
 }
 
 fn wanted(snapshot: &Snapshot) -> HashSet<u16> {

@@ -1,0 +1,200 @@
+//! From the folder to the workers: plans what was read, has the coordinator take it in, and remembers
+//! what became of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
+
+use futures_util::future::BoxFuture;
+
+use crate::admin;
+use crate::drain;
+use crate::model::Snapshot;
+use crate::model::report::{ConfigurationFault, ConfigurationReport};
+use crate::plan::{Facts, Plan, plan};
+use crate::proxy::Workers;
+use crate::source::{Directory, FileError, Loaded};
+
+/// The running configuration and how it got there.
+pub(super) struct Configurator {
+    directory: Directory,
+    draining: drain::Handle,
+    workers: Workers,
+    /// Held while one is taken in, so that two never overtake each other.
+    applying: tokio::sync::Mutex<()>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    snapshot: Arc<Snapshot>,
+    report: ConfigurationReport,
+    /// The source's revision that runs.
+    source: u64,
+    /// What was refused last, so that the same is counted once.
+    refused: Vec<FileError>,
+}
+
+impl Configurator {
+    /// Takes what the folder says into service, then follows it. At the start every listener has to be
+    /// bound: a process that listens nowhere is of no use.
+    pub(super) async fn start(
+        directory: Directory,
+        draining: drain::Handle,
+        workers: Workers,
+    ) -> anyhow::Result<Arc<Self>> {
+        let mut loaded = directory.loaded();
+        let configurator = Arc::new(Self {
+            directory,
+            draining,
+            workers,
+            applying: tokio::sync::Mutex::default(),
+            running: Mutex::default(),
+        });
+        let first = loaded.borrow_and_update().clone();
+        configurator.apply(&first).await;
+        if let Some((_, error)) = configurator.workers.failed_ports().await.into_iter().next() {
+            anyhow::bail!(error);
+        }
+        let following = Arc::clone(&configurator);
+        tokio::spawn(async move {
+            while loaded.changed().await.is_ok() {
+                let now = loaded.borrow_and_update().clone();
+                following.apply(&now).await;
+            }
+        });
+        Ok(configurator)
+    }
+
+    /// Takes one state of the folder in. An equal snapshot wakes nobody.
+    async fn apply(&self, loaded: &Loaded) {
+        let _alone = self.applying.lock().await;
+        if !loaded.errors.is_empty() {
+            self.refuse(&loaded.errors);
+            return;
+        }
+        if self.lock().source == loaded.revision {
+            // Back to what runs: the faults in between are gone.
+            self.settle_faults();
+            return;
+        }
+        let planned = plan(&loaded.objects, &Facts::default());
+        let mut unresolved = unresolved(&planned);
+        let snapshot = Arc::new(planned.snapshot);
+        let changed = *self.lock().snapshot != *snapshot || self.lock().report.revision == 0;
+        if changed && self.draining.configure(Arc::clone(&snapshot)).await.is_err() {
+            // The coordinator has ended: so does the process.
+            return;
+        }
+        for (port, message) in self.workers.failed_ports().await {
+            unresolved.push(ConfigurationFault {
+                source: format!("port {port}"),
+                line: None,
+                field: None,
+                message,
+            });
+        }
+        for fault in &unresolved {
+            tracing::warn!(%fault, "out of service");
+        }
+        self.accept(loaded, snapshot, unresolved);
+    }
+
+    fn accept(&self, loaded: &Loaded, snapshot: Arc<Snapshot>, unresolved: Vec<ConfigurationFault>) {
+        let mut running = self.lock();
+        running.snapshot = snapshot;
+        running.source = loaded.revision;
+        running.refused.clear();
+        running.report.revision = loaded.revision;
+        running.report.accepted_total += 1;
+        running.report.faults.clear();
+        running.report.unresolved = unresolved;
+        let at = loaded.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        running.report.loaded_at_seconds = at.as_secs_f64();
+        tracing::info!(
+            revision = loaded.revision,
+            load_balancers = loaded.objects.load_balancers.len(),
+            backends = loaded.objects.backends.len(),
+            "configuration in service"
+        );
+    }
+
+    fn refuse(&self, errors: &[FileError]) {
+        let mut running = self.lock();
+        if running.refused == errors {
+            return;
+        }
+        running.refused = errors.to_vec();
+        running.report.refused_total += 1;
+        running.report.faults = errors.iter().map(fault).collect();
+        let revision = running.report.revision;
+        for error in errors {
+            tracing::error!(%error, running = revision, "configuration refused: the last good one runs on");
+        }
+    }
+
+    fn settle_faults(&self) {
+        let mut running = self.lock();
+        running.refused.clear();
+        running.report.faults.clear();
+    }
+
+    /// Reads the folder at once and takes it in.
+    pub(super) async fn reload_and_log(&self) -> Result<ConfigurationReport, Vec<ConfigurationFault>> {
+        let loaded = self.directory.reload().await;
+        self.apply(&loaded).await;
+        let running = self.lock();
+        if running.report.faults.is_empty() {
+            Ok(running.report.clone())
+        } else {
+            Err(running.report.faults.clone())
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        // Each change is whole in itself: a panic elsewhere leaves nothing half done.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl admin::Configuration for Configurator {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.lock().snapshot)
+    }
+
+    fn report(&self) -> ConfigurationReport {
+        self.lock().report.clone()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<ConfigurationReport, Vec<ConfigurationFault>>> {
+        Box::pin(self.reload_and_log())
+    }
+}
+
+/// What was accepted and does not resolve: its own listener or route is out of service (Law 4).
+pub(super) fn unresolved(plan: &Plan) -> Vec<ConfigurationFault> {
+    let mut faults = Vec::new();
+    for (object, verdict) in &plan.verdicts {
+        for (listener, condition) in verdict.faults() {
+            let source = match listener {
+                Some(listener) => format!("{object} listener {listener}"),
+                None => object.to_string(),
+            };
+            faults.push(ConfigurationFault {
+                source,
+                line: None,
+                field: condition.field.clone(),
+                message: condition.message.clone(),
+            });
+        }
+    }
+    faults
+}
+
+fn fault(error: &FileError) -> ConfigurationFault {
+    ConfigurationFault {
+        source: error.file.display().to_string(),
+        line: error.line.map(|line| line as u64),
+        field: (!error.field.is_empty()).then(|| error.field.clone()),
+        message: error.message.clone(),
+    }
+}
