@@ -5,10 +5,14 @@
 mod change;
 mod client;
 mod disable;
+#[cfg(test)]
+mod document_tests;
 mod drain;
 mod enable;
 mod failure;
 mod reach;
+#[cfg(test)]
+mod socket_tests;
 pub mod standalone;
 mod status;
 mod table;
