@@ -11,8 +11,11 @@ use crate::model::report;
 
 const PAGE: &str = include_str!("../../docs/admin-api.md");
 
+/// Panics where an example is not what its type says.
+type Check = fn(&str);
+
 /// The types that have examples.
-const TYPES: [(&str, fn(&str)); 11] = [
+const TYPES: [(&str, Check); 11] = [
     ("Problem", round_trip::<schema::Problem>),
     ("Status", round_trip::<schema::Status>),
     ("BackendReport", round_trip::<report::BackendReport>),

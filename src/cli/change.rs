@@ -20,7 +20,7 @@ pub(super) async fn set(
         namespace: target.backend.namespace.to_string(),
         state,
         // Rounded up: a rest of a second is still time to finish in.
-        timeout_seconds: timeout.map(|time| time.as_millis().div_ceil(1000) as u64),
+        timeout_seconds: timeout.map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)),
     };
     client.post(Route::AdminState.path(), &wish).await
 }

@@ -1,6 +1,7 @@
 //! A client of the admin API over its Unix socket. One connection a call: calls are few and lastcall may
 //! have restarted in between.
 
+use std::fmt::Write;
 use std::io;
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -213,7 +214,10 @@ pub(super) fn in_query(value: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' => {
                 encoded.push(char::from(byte));
             }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
+            _ => {
+                // Writing to a String cannot fail.
+                let _ = write!(encoded, "%{byte:02X}");
+            }
         }
     }
     encoded

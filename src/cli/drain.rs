@@ -76,9 +76,10 @@ impl Drain {
     async fn drain(&self, client: &Client, target: &Target) -> Result<(), Failure> {
         let mut set = change::set(client, target, AdminState::Draining, self.timeout).await?;
         let mut text = change::sentence(target, &set);
-        let waited = match self.wait {
-            true => Some(self.wait_until_drained(client, target).await?),
-            false => None,
+        let waited = if self.wait {
+            Some(self.wait_until_drained(client, target).await?)
+        } else {
+            None
         };
         if let Some(waited) = &waited {
             text = waited.sentence();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::admin::schema::{Problem, ReloadProblem};
+use crate::admin::schema::ReloadProblem;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +71,6 @@ impl Failure {
             _ => false,
         }
     }
-
-    /// A refusal without faults.
-    pub(super) fn refused(problem: Problem) -> Self {
-        Failure::Refused(Box::new(ReloadProblem {
-            problem,
-            faults: Vec::new(),
-        }))
-    }
 }
 
 fn refusal(refused: &ReloadProblem) -> String {
@@ -93,16 +85,21 @@ fn refusal(refused: &ReloadProblem) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::schema::Problem;
 
     #[test]
     fn exit_codes_are_the_documented_ones() {
         let refused = |status| {
-            Failure::refused(Problem {
+            let problem = Problem {
                 title: "t".to_owned(),
                 status,
                 detail: "d".to_owned(),
                 field: None,
-            })
+            };
+            Failure::Refused(Box::new(ReloadProblem {
+                problem,
+                faults: Vec::new(),
+            }))
         };
         let lost = Failure::Lost {
             socket: "/s".into(),

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Parser;
-use tokio::task::JoinHandle;
 
 use super::client::Client;
 use super::{Cli, Failure};
@@ -47,7 +46,7 @@ impl Running {
             .build()
             .unwrap();
         let socket = AdminSocket::bind(&self.socket()).unwrap();
-        let _: JoinHandle<_> = runtime.spawn(serve_unix(socket, router(self.fake.parts())));
+        drop(runtime.spawn(serve_unix(socket, router(self.fake.parts()))));
         self.runtime = Some(runtime);
     }
 
@@ -400,7 +399,7 @@ fn the_stream_of_a_wait_shows_the_number_fall() {
 
 fn holding(in_flight: u64) -> HoldUpdate {
     HoldUpdate::Holding {
-        remaining: Duration::from_secs(60),
+        remaining: Duration::from_mins(1),
         in_flight,
         endpoints: vec![EndpointId {
             backend: ObjectName::new("default", "web"),

@@ -57,7 +57,7 @@ pub struct Standalone {
     /// Form of the log lines on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
-    /// error, warn, info, debug, trace, or by module: info,lastcall::drain=debug
+    /// error, warn, info, debug, trace, or by module: `info,lastcall::drain=debug`
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
     pub log_level: String,
 }

@@ -131,12 +131,10 @@ fn columns(rows: &[[String; 8]]) -> String {
     let widths: [usize; 8] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
-        let line: String = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}  "))
-            .collect();
-        text.push_str(line.trim_end());
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        text.truncate(text.trim_end().len());
         text.push('\n');
     }
     text

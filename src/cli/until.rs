@@ -37,7 +37,8 @@ pub(super) struct Waited {
     /// Whether it is so.
     pub(super) reached: bool,
     /// How long was waited, ms.
-    pub(super) waited_millis: u64,
+    #[serde(rename = "waitedMillis")]
+    pub(super) millis: u64,
     /// Requests that were cut meanwhile.
     pub(super) cut: u64,
     /// Requests in flight at the end.
@@ -68,7 +69,7 @@ impl Waited {
 
     /// For people.
     pub(super) fn sentence(&self) -> String {
-        let seconds = Duration::from_millis(self.waited_millis).as_secs_f64();
+        let seconds = Duration::from_millis(self.millis).as_secs_f64();
         let not = if self.reached { "" } else { "not " };
         format!("{} {not}{} after {seconds:.3} s\n", self.target, self.goal)
     }
@@ -143,7 +144,7 @@ impl Until<'_> {
             target: self.target.to_string(),
             goal: self.goal,
             reached,
-            waited_millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             cut,
             in_flight,
         }
