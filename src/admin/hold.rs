@@ -150,7 +150,7 @@ mod tests {
 
     fn holding(in_flight: u64) -> HoldUpdate {
         HoldUpdate::Holding {
-            remaining: Duration::from_secs(60),
+            remaining: Duration::from_mins(1),
             in_flight,
             endpoints: Vec::new(),
         }

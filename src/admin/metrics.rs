@@ -336,3 +336,87 @@ fn flag(yes: bool) -> f64 {
 fn float(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::admin::test_parts::{backend, endpoint};
+    use crate::model::report::IN_SERVICE;
+    use crate::model::totals::ListenerTotals;
+
+    /// A scrape in which every family has a metric.
+    pub(in crate::admin) fn full_scrape() -> Scrape {
+        let mut drains = DrainTotals::new();
+        drains.drained(Duration::from_millis(1500));
+        drains.released_after_last_byte(Some(Duration::from_micros(300)));
+        Scrape {
+            uptime: Duration::from_secs(1),
+            ready: true,
+            configuration: ConfigurationReport {
+                revision: 1,
+                ..ConfigurationReport::default()
+            },
+            data_plane: DataPlaneTotals {
+                listeners: vec![ListenerTotals {
+                    load_balancer: "default/shop".to_owned(),
+                    listener: "http".to_owned(),
+                    connections_open: 3,
+                    connections_total: 7,
+                }],
+                responses: [0, 5, 0, 1, 0],
+                refused: vec![("bad_head", 2)],
+                ..DataPlaneTotals::default()
+            },
+            drains,
+            backends: Some(vec![backend(
+                "web",
+                vec![
+                    endpoint("10.0.0.7:80", ServiceState::InService, DEREGISTERING, 12),
+                    endpoint("10.0.0.8:80", ServiceState::InService, IN_SERVICE, 1),
+                ],
+            )]),
+        }
+    }
+
+    fn text(scrape: &Scrape) -> String {
+        String::from_utf8(encode(scrape).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_numbers_are_where_their_labels_say() {
+        let text = text(&full_scrape());
+        for line in [
+            r#"lastcall_connections{load_balancer="default/shop",listener="http"} 3"#,
+            r#"lastcall_requests_total{status_class="2xx"} 5"#,
+            r#"lastcall_refused_total{reason="bad_head"} 2"#,
+            r#"lastcall_endpoint_in_flight{namespace="default",backend="web",endpoint="10.0.0.7:80"} 12"#,
+            r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="draining"} 1"#,
+            r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="in_service"} 0"#,
+            r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.8:80",state="in_service"} 1"#,
+            r#"lastcall_drain_duration_seconds_bucket{le="1"} 0"#,
+            r#"lastcall_drain_duration_seconds_bucket{le="2.5"} 1"#,
+            r#"lastcall_release_delay_seconds_bucket{le="0.00025"} 0"#,
+            r#"lastcall_release_delay_seconds_bucket{le="0.0005"} 1"#,
+            r#"lastcall_release_delay_seconds_bucket{le="+Inf"} 1"#,
+            r#"lastcall_holds_total{cause="drained"} 1"#,
+            "lastcall_config_last_reload_successful 1",
+        ] {
+            assert!(
+                text.lines().any(|own| own == line),
+                "{line}\nis not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_silent_coordinator_leaves_the_other_numbers() {
+        let silent = Scrape {
+            backends: None,
+            data_plane: DataPlaneTotals::default(),
+            ..full_scrape()
+        };
+        let text = text(&silent);
+        assert!(text.contains("lastcall_coordinator_up 0\n"), "{text}");
+        assert!(text.contains("lastcall_holds 0\n") && !text.contains("lastcall_endpoint"));
+    }
+}

@@ -5,6 +5,8 @@
 //! It owns nothing that it shows: `app` passes in the parts behind the traits of [`parts`].
 
 mod change;
+#[cfg(test)]
+mod document_tests;
 mod guard;
 mod hold;
 mod metrics;
@@ -19,7 +21,7 @@ pub mod schema;
 mod server;
 mod status;
 #[cfg(test)]
-mod test_parts;
+pub(crate) mod test_parts;
 mod unix_socket;
 mod wait;
 mod watched;

@@ -1,5 +1,6 @@
 //! Small parts for tests: a coordinator that says what it is told, and what goes with it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub(crate) struct Fake {
     pub(crate) states: Mutex<Vec<(Target, AdminState, Option<Duration>)>>,
     pub(crate) configuration: Mutex<ConfigurationReport>,
     pub(crate) refuse: Mutex<Option<TargetError>>,
+    /// How often a report was asked for.
+    pub(crate) looks: AtomicU64,
 }
 
 impl Fake {
@@ -80,6 +83,7 @@ impl Fake {
                 ..ConfigurationReport::default()
             }),
             refuse: Mutex::default(),
+            looks: AtomicU64::new(0),
         })
     }
 
@@ -135,6 +139,7 @@ impl Draining for Fake {
 
     fn report(&self) -> BoxFuture<'_, Result<Vec<BackendReport>, TargetError>> {
         let reports = self.reports.lock().unwrap().clone();
+        self.looks.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { Ok(reports) })
     }
 

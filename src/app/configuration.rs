@@ -81,7 +81,13 @@ impl Configurator {
         let mut unresolved = unresolved(&planned);
         let snapshot = Arc::new(planned.snapshot);
         let changed = *self.lock().snapshot != *snapshot || self.lock().report.revision == 0;
-        if changed && self.draining.configure(Arc::clone(&snapshot)).await.is_err() {
+        if changed
+            && self
+                .draining
+                .configure(Arc::clone(&snapshot))
+                .await
+                .is_err()
+        {
             // The coordinator has ended: so does the process.
             return;
         }
@@ -99,7 +105,12 @@ impl Configurator {
         self.accept(loaded, snapshot, unresolved);
     }
 
-    fn accept(&self, loaded: &Loaded, snapshot: Arc<Snapshot>, unresolved: Vec<ConfigurationFault>) {
+    fn accept(
+        &self,
+        loaded: &Loaded,
+        snapshot: Arc<Snapshot>,
+        unresolved: Vec<ConfigurationFault>,
+    ) {
         let mut running = self.lock();
         running.snapshot = snapshot;
         running.source = loaded.revision;
@@ -108,7 +119,10 @@ impl Configurator {
         running.report.accepted_total += 1;
         running.report.faults.clear();
         running.report.unresolved = unresolved;
-        let at = loaded.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = loaded
+            .loaded_at
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         running.report.loaded_at_seconds = at.as_secs_f64();
         tracing::info!(
             revision = loaded.revision,
@@ -139,7 +153,9 @@ impl Configurator {
     }
 
     /// Reads the folder at once and takes it in.
-    pub(super) async fn reload_and_log(&self) -> Result<ConfigurationReport, Vec<ConfigurationFault>> {
+    pub(super) async fn reload_and_log(
+        &self,
+    ) -> Result<ConfigurationReport, Vec<ConfigurationFault>> {
         let loaded = self.directory.reload().await;
         self.apply(&loaded).await;
         let running = self.lock();

@@ -32,7 +32,11 @@ impl DrainJournal {
 
 fn write_down(entry: &Entry) {
     match entry {
-        Entry::DrainStarted { id, reason, in_flight } => {
+        Entry::DrainStarted {
+            id,
+            reason,
+            in_flight,
+        } => {
             tracing::info!(endpoint = %id, reason, in_flight, "drain started");
         }
         Entry::DrainCompleted { id, took, cut } => {
@@ -42,12 +46,24 @@ fn write_down(entry: &Entry) {
             tracing::warn!(endpoint = %id, in_flight, "drain timed out: cutting what is in flight");
         }
         Entry::BackInService { id } => tracing::info!(endpoint = %id, "back in service"),
-        Entry::HoldStarted { key, endpoints, in_flight } => {
-            tracing::info!(key = key.id, endpoints = endpoints.len(), in_flight, "hold started");
+        Entry::HoldStarted {
+            key,
+            endpoints,
+            in_flight,
+        } => {
+            tracing::info!(
+                key = key.id,
+                endpoints = endpoints.len(),
+                in_flight,
+                "hold started"
+            );
         }
         Entry::Released { key, released } => log_release(&key.id, released),
         Entry::HoldWithdrawn { key } => {
-            tracing::warn!(key = key.id, "hold withdrawn: its caller vanished and its server is not leaving");
+            tracing::warn!(
+                key = key.id,
+                "hold withdrawn: its caller vanished and its server is not leaving"
+            );
         }
     }
 }
@@ -58,7 +74,9 @@ fn log_release(key: &str, released: &Released) {
     let cut = released.cut;
     match released.cause {
         ReleaseCause::Drained => tracing::info!(key, held_ms, since_last_byte_us, cut, "released"),
-        ReleaseCause::Cut => tracing::warn!(key, held_ms, cut, "released: draining is off, work was cut"),
+        ReleaseCause::Cut => {
+            tracing::warn!(key, held_ms, cut, "released: draining is off, work was cut")
+        }
         ReleaseCause::Deadline => tracing::warn!(key, held_ms, cut, "released at the deadline"),
     }
 }

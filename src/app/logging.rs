@@ -9,8 +9,9 @@ use crate::cli::standalone::LogFormat;
 
 /// Starts the log. `level` is a level or a list of `module=level`.
 pub(super) fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
-        .with_context(|| format!("--log-level {level:?}: write error, warn, info, debug, trace, or module=level"))?;
+    let filter = EnvFilter::try_new(level).with_context(|| {
+        format!("--log-level {level:?}: write error, warn, info, debug, trace, or module=level")
+    })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -76,8 +76,11 @@ impl fmt::Display for ObjectRef {
 
 /// Decides what runs and what is said of each object.
 pub fn plan(objects: &Objects, facts: &Facts) -> Plan {
-    let mut load_balancers: Vec<(ObjectName, &api::LoadBalancer)> =
-        objects.load_balancers.iter().map(|o| (name_of(o), o)).collect();
+    let mut load_balancers: Vec<(ObjectName, &api::LoadBalancer)> = objects
+        .load_balancers
+        .iter()
+        .map(|o| (name_of(o), o))
+        .collect();
     load_balancers.sort_by(|a, b| a.0.cmp(&b.0));
     load_balancers.dedup_by(|later, first| later.0 == first.0);
     let mut backends: Vec<(ObjectName, &api::Backend)> =
@@ -111,5 +114,8 @@ impl Plan {
 /// Namespace and name; a file that names no namespace means `default`.
 fn name_of(object: &impl ResourceExt) -> ObjectName {
     let namespace = object.namespace();
-    ObjectName::new(namespace.as_deref().unwrap_or("default"), &object.name_any())
+    ObjectName::new(
+        namespace.as_deref().unwrap_or("default"),
+        &object.name_any(),
+    )
 }

@@ -85,7 +85,9 @@ impl ConnectionCounts {
     pub fn new(load_balancer: &LoadBalancer, before: Option<&Self>) -> Self {
         let known = |name: &Arc<str>| {
             let found = before.and_then(|b| b.listeners.iter().find(|(n, _)| n == name));
-            found.map(|(_, counts)| Arc::clone(counts)).unwrap_or_default()
+            found
+                .map(|(_, counts)| Arc::clone(counts))
+                .unwrap_or_default()
         };
         let names = load_balancer.listeners.iter().map(|l| &l.name);
         Self {
@@ -118,13 +120,18 @@ impl ConnectionCounts {
     }
 
     /// The numbers, for people.
-    pub fn totals<'a>(&'a self, load_balancer: &'a ObjectName) -> impl Iterator<Item = ListenerTotals> + 'a {
-        self.listeners.iter().map(move |(name, counts)| ListenerTotals {
-            load_balancer: load_balancer.to_string(),
-            listener: name.to_string(),
-            connections_open: counts.open.load(Relaxed),
-            connections_total: counts.total.load(Relaxed),
-        })
+    pub fn totals<'a>(
+        &'a self,
+        load_balancer: &'a ObjectName,
+    ) -> impl Iterator<Item = ListenerTotals> + 'a {
+        self.listeners
+            .iter()
+            .map(move |(name, counts)| ListenerTotals {
+                load_balancer: load_balancer.to_string(),
+                listener: name.to_string(),
+                connections_open: counts.open.load(Relaxed),
+                connections_total: counts.total.load(Relaxed),
+            })
     }
 }
 

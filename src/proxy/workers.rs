@@ -80,8 +80,10 @@ impl Workers {
     pub fn totals(&self) -> DataPlaneTotals {
         let stats = &self.0.stats;
         let counts = Arc::clone(&self.0.counts.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut listeners: Vec<ListenerTotals> = counts.iter().flat_map(|(name, c)| c.totals(name)).collect();
-        listeners.sort_by(|a, b| (&a.load_balancer, &a.listener).cmp(&(&b.load_balancer, &b.listener)));
+        let mut listeners: Vec<ListenerTotals> =
+            counts.iter().flat_map(|(name, c)| c.totals(name)).collect();
+        listeners
+            .sort_by(|a, b| (&a.load_balancer, &a.listener).cmp(&(&b.load_balancer, &b.listener)));
         DataPlaneTotals {
             workers: stats.workers() as u64,
             listeners,
