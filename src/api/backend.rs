@@ -10,6 +10,9 @@ use super::draining::ConnectionDrainingOverride;
 use super::status::BackendStatus;
 use super::upstream::{Retry, UpstreamTimeouts};
 
+/// The name of a port, which has at least one letter: so "80" in quotes is told, not looked up.
+const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
+
 /// A pool of endpoints, and how they are chosen and leave.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
@@ -83,9 +86,8 @@ pub struct ServiceSource {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// The Service's port, by number or by name.
-    #[x_kube(validation = Rule::new(
-        "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
-        .message("port must be a number from 1 to 65535 or the name of a port"))]
+    // The bounds hold for a number, length and pattern for a name, as JSON Schema has it.
+    #[schemars(extend("minimum" = 1, "maximum" = 65535, "maxLength" = 63, "pattern" = PORT_NAME))]
     pub port: IntOrString,
 }
 
@@ -99,9 +101,7 @@ pub struct PodSource {
         .message("selector must not be empty: it would take every pod of the namespace"))]
     pub selector: LabelSelector,
     /// The pods' port, by number or by the name a container gives it.
-    #[x_kube(validation = Rule::new(
-        "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$')")
-        .message("port must be a number from 1 to 65535 or the name of a container's port"))]
+    #[schemars(extend("minimum" = 1, "maximum" = 65535, "maxLength" = 15, "pattern" = PORT_NAME))]
     pub port: IntOrString,
 }
 

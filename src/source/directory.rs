@@ -250,3 +250,6 @@ fn log(before: &Loaded, next: &Loaded) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,7 +257,11 @@ impl Schema {
             return self.allowed.join(", ");
         }
         if self.int_or_string {
-            return "a whole number or a string".to_owned();
+            let mut what = String::from("a whole number");
+            if let (Some(least), Some(most)) = (self.minimum, self.maximum) {
+                what += &format!(" from {least} to {most}");
+            }
+            return format!("{what}, or {}", self.what_text());
         }
         match self.kind {
             Some(Kind::Boolean) => "true or false".to_owned(),

@@ -364,6 +364,9 @@ mod tests {
         }
         assert!(parse(&laughs).unwrap_err().message.contains("more than"));
         let deep = "[".repeat(100_000);
-        assert!(parse(&deep).unwrap_err().message.contains("deeper"));
+        parse(&deep).unwrap_err();
+        let deep = format!("{}x{}", "[".repeat(100), "]".repeat(100));
+        let error = parse(&deep).unwrap_err();
+        assert!(error.message.contains("deeper"), "{}", error.message);
     }
 }

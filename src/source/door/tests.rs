@@ -233,16 +233,31 @@ fn the_rules_of_sources_in_a_cluster_hold() {
     };
     let be = KindDoor::new(&backend, "Backend");
     assert!(!be.rules.has_errors());
-    let one = |spec: Value| check(&be, json!({ "spec": spec }));
+    let one = |spec: Value| {
+        let head = json!({"apiVersion": API_VERSION, "kind": "Backend", "metadata": {"name": "a"}});
+        let mut object = head;
+        object["spec"] = spec;
+        let text = object.to_string();
+        let documents = yaml::parse(&text).unwrap();
+        let mut violations = Vec::new();
+        let checked = schema::check(&be.schema, &documents[0], "", &mut violations);
+        let mut errors: Vec<String> =
+            violations.into_iter().map(|v| format!("{}: {}", v.field, v.message)).collect();
+        if errors.is_empty() {
+            errors = check(&be, checked.unwrap());
+        }
+        errors
+    };
     assert_eq!(one(json!({"service": {"name": "a", "port": 80}})), [""; 0]);
     assert_eq!(one(json!({"service": {"name": "a", "port": "http"}})), [""; 0]);
     assert_eq!(one(json!({"pods": {"selector": {"matchLabels": {"a": "b"}}, "port": 80}})), [""; 0]);
     for (spec, words) in [
-        (json!({"service": {"name": "a", "port": 0}}), "1 to 65535"),
-        (json!({"service": {"name": "a", "port": "HTTP"}}), "the name of a port"),
-        (json!({"pods": {"selector": {}, "port": 80}}), "must not be empty"),
-        (json!({"pods": {"selector": {"matchLabels": {"a": "b"}}, "port": 70000}}), "1 to 65535"),
-        (json!({"service": {"name": "a", "port": 1}, "static": []}), "exactly one"),
+        (json!({"service": {"name": "a", "port": 0}}), "spec.service.port: found 0; allowed: a whole number from 1 to 65535, or a string"),
+        (json!({"service": {"name": "a", "port": "HTTP"}}), "spec.service.port: found \"HTTP\""),
+        (json!({"service": {"name": "a", "port": "80"}}), "spec.service.port: found \"80\""),
+        (json!({"pods": {"selector": {}, "port": 80}}), "spec.pods.selector: selector must not be empty"),
+        (json!({"pods": {"selector": {"matchLabels": {"a": "b"}}, "port": 70000}}), "spec.pods.port: found 70000"),
+        (json!({"service": {"name": "a", "port": 1}, "static": []}), "spec: exactly one"),
         (json!({}), "exactly one"),
     ] {
         let errors = one(spec.clone());
