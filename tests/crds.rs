@@ -41,6 +41,9 @@ fn the_command_prints_both_as_one_stream() {
     lastcall::cli::crds::Crds {}.run(&mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     let documents: Vec<&str> = text.split("---\n").skip(1).collect();
-    let files: Vec<String> = lastcall::api::crds_yaml().into_iter().map(|(_, yaml)| yaml).collect();
+    let files: Vec<String> = lastcall::api::crds_yaml()
+        .into_iter()
+        .map(|(_, yaml)| yaml)
+        .collect();
     assert_eq!(documents, files);
 }

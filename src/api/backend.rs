@@ -26,20 +26,53 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
     status = "BackendStatus",
     derive = "PartialEq",
     doc = "A Backend is a pool of endpoints: where they are, how they are chosen, and how they leave.",
-    printcolumn(name = "In service", type_ = "integer", json_path = ".status.inService",
-        description = "Endpoints that take new work"),
-    printcolumn(name = "Draining", type_ = "integer", json_path = ".status.draining",
-        description = "Endpoints that are leaving, with something in flight"),
-    printcolumn(name = "Out of service", type_ = "integer", json_path = ".status.outOfService",
-        description = "Endpoints that are drained, disabled or unhealthy"),
-    printcolumn(name = "Total", type_ = "integer", json_path = ".status.total",
-        description = "All endpoints"),
-    printcolumn(name = "Ready", type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Unprotected", type_ = "integer", json_path = ".status.unprotected",
-        description = "Endpoints whose pods have no hook", priority = "1"),
-    printcolumn(name = "Admin state", type_ = "string", json_path = ".spec.adminState", priority = "1"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "In service",
+        type_ = "integer",
+        json_path = ".status.inService",
+        description = "Endpoints that take new work"
+    ),
+    printcolumn(
+        name = "Draining",
+        type_ = "integer",
+        json_path = ".status.draining",
+        description = "Endpoints that are leaving, with something in flight"
+    ),
+    printcolumn(
+        name = "Out of service",
+        type_ = "integer",
+        json_path = ".status.outOfService",
+        description = "Endpoints that are drained, disabled or unhealthy"
+    ),
+    printcolumn(
+        name = "Total",
+        type_ = "integer",
+        json_path = ".status.total",
+        description = "All endpoints"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Unprotected",
+        type_ = "integer",
+        json_path = ".status.unprotected",
+        description = "Endpoints whose pods have no hook",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Admin state",
+        type_ = "string",
+        json_path = ".spec.adminState",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -83,7 +116,10 @@ pub struct BackendSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSource {
     /// The Service's name, in the same namespace.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The Service's port, by number or by name.
     // The bounds hold for a number, length and pattern for a name, as JSON Schema has it.

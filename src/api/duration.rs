@@ -164,7 +164,18 @@ mod tests {
     #[test]
     fn what_gep_2257_forbids_is_refused_with_an_example() {
         for text in [
-            "", "1", "1m1", "1h30m10s20ms50h", "999999h", "1.5h", "-15m", "s", "1d", "1 s", "1S", "1us",
+            "",
+            "1",
+            "1m1",
+            "1h30m10s20ms50h",
+            "999999h",
+            "1.5h",
+            "-15m",
+            "s",
+            "1d",
+            "1 s",
+            "1S",
+            "1us",
         ] {
             let error = text.parse::<GatewayDuration>().unwrap_err().to_string();
             assert!(error.contains("250ms"), "{text}: {error}");

@@ -13,8 +13,7 @@ use super::status::LoadBalancerStatus;
 use super::upstream::{Retry, UpstreamTimeouts};
 
 /// A host name, or one wildcard label before one (`*.example.com`), in lower case.
-const HOSTNAME: &str =
-    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const HOSTNAME: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// A name of Kubernetes' kind RFC 1123 label.
 const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A name of Kubernetes' kind RFC 1123 subdomain.
@@ -33,20 +32,46 @@ const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
     status = "LoadBalancerStatus",
     derive = "PartialEq",
     doc = "A LoadBalancer says where clients connect, and which Backend gets which request.",
-    printcolumn(name = "Ports", type_ = "string", json_path = ".spec.listeners[*].port",
-        description = "Ports it listens on"),
-    printcolumn(name = "Address", type_ = "string", json_path = ".status.addresses[*].value",
-        description = "Addresses it is reached at"),
-    printcolumn(name = "Accepted", type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
-    printcolumn(name = "Programmed", type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Programmed\")].status"),
-    printcolumn(name = "Draining", type_ = "boolean",
-        json_path = ".spec.connectionDraining.enabled", priority = "1"),
-    printcolumn(name = "Timeout", type_ = "integer",
+    printcolumn(
+        name = "Ports",
+        type_ = "string",
+        json_path = ".spec.listeners[*].port",
+        description = "Ports it listens on"
+    ),
+    printcolumn(
+        name = "Address",
+        type_ = "string",
+        json_path = ".status.addresses[*].value",
+        description = "Addresses it is reached at"
+    ),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status"
+    ),
+    printcolumn(
+        name = "Draining",
+        type_ = "boolean",
+        json_path = ".spec.connectionDraining.enabled",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Timeout",
+        type_ = "integer",
         json_path = ".spec.connectionDraining.timeoutSeconds",
-        description = "Drain timeout, seconds", priority = "1"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+        description = "Drain timeout, seconds",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

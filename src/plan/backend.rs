@@ -25,16 +25,22 @@ pub(super) fn plan(
     endpoints.dedup_by(|later, first| later.id == first.id);
 
     let merged = draining::merge(users, spec.connection_draining.as_ref());
-    verdict.conditions.insert(0, accepted(&faults, users, merged.mixed));
+    verdict
+        .conditions
+        .insert(0, accepted(&faults, users, merged.mixed));
     if let Some(asked) = merged.min_cut_from {
+        let timeout = merged.policy.timeout.as_secs();
         let message = format!(
-            "minSeconds {} is longer than timeoutSeconds {}: a drain lasts {0} s at least only where timeoutSeconds is as long",
+            "minSeconds {} is longer than timeoutSeconds {timeout}, as the Backend and its LoadBalancers say together: a drain ends after {timeout} s",
             asked.as_secs(),
-            merged.policy.timeout.as_secs(),
         );
         verdict.conditions.push(Condition {
             field: Some("spec.connectionDraining".to_owned()),
-            ..Condition::met(ConditionKind::DrainTimeoutTooShort, "MinLongerThanTimeout", message)
+            ..Condition::met(
+                ConditionKind::DrainTimeoutTooShort,
+                "MinLongerThanTimeout",
+                message,
+            )
         });
     }
     let backend = Backend {
@@ -67,10 +73,7 @@ fn accepted(faults: &[Fault], users: &Users<'_>, mixed: bool) -> Condition {
 }
 
 /// The endpoints that are written down. One whose address is none is left out, the others serve.
-fn fixed(
-    name: &ObjectName,
-    listed: &[written::StaticEndpoint],
-) -> (Vec<EndpointSpec>, Vec<Fault>) {
+fn fixed(name: &ObjectName, listed: &[written::StaticEndpoint]) -> (Vec<EndpointSpec>, Vec<Fault>) {
     let mut endpoints = Vec::with_capacity(listed.len());
     let mut faults = Vec::new();
     for (at, endpoint) in listed.iter().enumerate() {
@@ -115,7 +118,9 @@ fn known(
         verdict.conditions.push(condition);
         return (Vec::new(), Vec::new());
     };
-    verdict.conditions.push(Condition::met(kind, "ResolvedRefs", ""));
+    verdict
+        .conditions
+        .push(Condition::met(kind, "ResolvedRefs", ""));
     (endpoints.clone(), Vec::new())
 }
 

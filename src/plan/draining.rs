@@ -27,9 +27,11 @@ pub(super) fn users<'a>(
 
 fn backend_names(spec: &api::LoadBalancerSpec) -> impl Iterator<Item = &str> {
     let routed = spec.routes.iter().flat_map(|route| &route.backends);
-    routed
-        .map(|backend| backend.name.as_str())
-        .chain(spec.default_backend.iter().map(|backend| backend.name.as_str()))
+    routed.map(|backend| backend.name.as_str()).chain(
+        spec.default_backend
+            .iter()
+            .map(|backend| backend.name.as_str()),
+    )
 }
 
 /// The settings of one LoadBalancer as the model says them.
@@ -142,27 +144,54 @@ mod tests {
         assert_eq!(merge(&users, Some(&none)).policy, base);
         let table = [
             (
-                ConnectionDrainingOverride { enabled: Some(false), ..none.clone() },
-                DrainPolicy { enabled: false, ..base },
+                ConnectionDrainingOverride {
+                    enabled: Some(false),
+                    ..none.clone()
+                },
+                DrainPolicy {
+                    enabled: false,
+                    ..base
+                },
             ),
             (
-                ConnectionDrainingOverride { timeout_seconds: Some(7), ..none.clone() },
-                DrainPolicy { timeout: seconds(7), ..base },
+                ConnectionDrainingOverride {
+                    timeout_seconds: Some(7),
+                    ..none.clone()
+                },
+                DrainPolicy {
+                    timeout: seconds(7),
+                    ..base
+                },
             ),
             (
-                ConnectionDrainingOverride { restart_timeout_seconds: Some(7), ..none.clone() },
-                DrainPolicy { restart_timeout: seconds(7), ..base },
+                ConnectionDrainingOverride {
+                    restart_timeout_seconds: Some(7),
+                    ..none.clone()
+                },
+                DrainPolicy {
+                    restart_timeout: seconds(7),
+                    ..base
+                },
             ),
             (
-                ConnectionDrainingOverride { min_seconds: Some(0), ..none.clone() },
-                DrainPolicy { min: seconds(0), ..base },
+                ConnectionDrainingOverride {
+                    min_seconds: Some(0),
+                    ..none.clone()
+                },
+                DrainPolicy {
+                    min: seconds(0),
+                    ..base
+                },
             ),
             (
                 ConnectionDrainingOverride {
                     last_endpoint: Some(api::LastEndpoint::Drain),
                     ..none.clone()
                 },
-                DrainPolicy { last_endpoint: LastEndpoint::Drain, ..base },
+                DrainPolicy {
+                    last_endpoint: LastEndpoint::Drain,
+                    ..base
+                },
             ),
         ];
         for (own, expected) in table {
@@ -174,7 +203,10 @@ mod tests {
 
     #[test]
     fn two_load_balancers_get_the_kinder_of_both() {
-        let (a, b) = (ObjectName::new("default", "a"), ObjectName::new("default", "b"));
+        let (a, b) = (
+            ObjectName::new("default", "a"),
+            ObjectName::new("default", "b"),
+        );
         let one = ConnectionDraining {
             enabled: false,
             last_endpoint: api::LastEndpoint::Drain,
@@ -213,6 +245,9 @@ mod tests {
     fn nobody_uses_it_and_the_defaults_hold() {
         assert_eq!(merge(&Vec::new(), None).policy, DrainPolicy::default());
         // The schema's defaults and the model's are the same.
-        assert_eq!(policy(&ConnectionDraining::default()), DrainPolicy::default());
+        assert_eq!(
+            policy(&ConnectionDraining::default()),
+            DrainPolicy::default()
+        );
     }
 }

@@ -8,8 +8,8 @@ use super::ports::Taken;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, load_balancer as written};
 use crate::model::{
-    ClientTimeouts, HostPattern, Limits, Listener, LoadBalancer, ObjectName, Protocol, Retry, Route,
-    RouteTimeouts, WeightedBackend,
+    ClientTimeouts, HostPattern, Limits, Listener, LoadBalancer, ObjectName, Protocol, Retry,
+    Route, RouteTimeouts, WeightedBackend,
 };
 
 /// Plans one LoadBalancer. `backends` are all Backends, in the order of the snapshot.
@@ -70,11 +70,7 @@ pub(super) fn plan(
     (load_balancer, verdict)
 }
 
-fn accepted(
-    spec: &api::LoadBalancerSpec,
-    faults: &[Fault],
-    listeners: &[Listener],
-) -> Condition {
+fn accepted(spec: &api::LoadBalancerSpec, faults: &[Fault], listeners: &[Listener]) -> Condition {
     let kind = ConditionKind::Accepted;
     if !faults.is_empty() {
         return Condition::broken(kind, "InvalidSources", faults);
@@ -127,7 +123,9 @@ fn listeners(
                 Condition::met(ConditionKind::Accepted, "Accepted", "")
             }
         };
-        verdict.listeners.push((listener.name.clone(), vec![condition]));
+        verdict
+            .listeners
+            .push((listener.name.clone(), vec![condition]));
     }
     kept
 }
@@ -154,7 +152,11 @@ impl References<'_> {
         // What is left and takes nothing serves nothing.
         let serves = backends.iter().any(|backend| backend.weight > 0);
         Route {
-            hostnames: route.hostnames.iter().map(|h| HostPattern::new(h)).collect(),
+            hostnames: route
+                .hostnames
+                .iter()
+                .map(|h| HostPattern::new(h))
+                .collect(),
             path_prefixes: route
                 .matches
                 .iter()
@@ -172,12 +174,19 @@ impl References<'_> {
         field: &str,
     ) -> Option<WeightedBackend> {
         let name = ObjectName::new(&self.namespace.namespace, wanted);
-        let Ok(backend) = self.backends.binary_search_by(|(known, _)| known.cmp(&name)) else {
-            self.faults.push(Fault::new(field, format!("there is no Backend {name}")));
+        let Ok(backend) = self
+            .backends
+            .binary_search_by(|(known, _)| known.cmp(&name))
+        else {
+            self.faults
+                .push(Fault::new(field, format!("there is no Backend {name}")));
             return None;
         };
         let own = &self.backends[backend].1.spec;
-        let timeouts = [route.and_then(|r| r.timeouts.as_ref()), own.timeouts.as_ref()];
+        let timeouts = [
+            route.and_then(|r| r.timeouts.as_ref()),
+            own.timeouts.as_ref(),
+        ];
         let retry = [route.and_then(|r| r.retry.as_ref()), own.retry.as_ref()];
         Some(WeightedBackend {
             backend,

@@ -53,7 +53,11 @@ impl ConditionKind {
 }
 
 impl Condition {
-    pub(super) fn met(kind: ConditionKind, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn met(
+        kind: ConditionKind,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             kind,
             met: true,

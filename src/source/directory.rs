@@ -94,7 +94,10 @@ impl Directory {
             .name("lastcall-files".to_owned())
             .spawn(move || keeper.run(&inbox))
             .map_err(|error| SourceError {
-                errors: vec![FileError::whole(folder, format!("no thread to watch it: {error}"))],
+                errors: vec![FileError::whole(
+                    folder,
+                    format!("no thread to watch it: {error}"),
+                )],
             })?;
         Ok(Self {
             messages,

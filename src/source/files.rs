@@ -92,7 +92,10 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
         return Ok(None);
     }
     if metadata.len() > MAX_FILE_BYTES {
-        let message = format!("{} bytes; allowed: at most {MAX_FILE_BYTES}", metadata.len());
+        let message = format!(
+            "{} bytes; allowed: at most {MAX_FILE_BYTES}",
+            metadata.len()
+        );
         return Err(FileError::whole(path, message));
     }
     fs::read(path).map(Some).map_err(fail)
@@ -134,7 +137,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn file(&mut self, path: &Path, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            self.errors.push(FileError::whole(path, "not YAML: not UTF-8 text"));
+            self.errors
+                .push(FileError::whole(path, "not YAML: not UTF-8 text"));
             return;
         };
         let documents = match yaml::parse(text) {
@@ -182,7 +186,9 @@ impl Reader<'_> {
             return;
         }
         let file = path.to_owned();
-        self.understood.origins.insert(object, Origin { file, line });
+        self.understood
+            .origins
+            .insert(object, Origin { file, line });
         match admitted {
             Admitted::LoadBalancer(lb) => self.understood.objects.load_balancers.push(*lb),
             Admitted::Backend(be) => self.understood.objects.backends.push(*be),

@@ -191,7 +191,12 @@ impl Checker<'_> {
         for (at, item) in items.iter().enumerate() {
             let Some(inner) = inner else { break };
             if let Some(value) = self.value(inner, item, &format!("{path}[{at}]")) {
-                self.unique(schema, &values, &value, (item.line, &format!("{path}[{at}]")));
+                self.unique(
+                    schema,
+                    &values,
+                    &value,
+                    (item.line, &format!("{path}[{at}]")),
+                );
                 values.push((value, item.line));
             }
         }
@@ -222,9 +227,15 @@ impl Checker<'_> {
                         .iter()
                         .map(|key| format!("{key} {}", shown(&value[key])))
                         .collect();
-                    format!("{} is here twice; the first is at line {first}", keys.join(", "))
+                    format!(
+                        "{} is here twice; the first is at line {first}",
+                        keys.join(", ")
+                    )
                 }
-                _ => format!("{} is here twice; the first is at line {first}", shown(value)),
+                _ => format!(
+                    "{} is here twice; the first is at line {first}",
+                    shown(value)
+                ),
             };
             self.fail(line, path, message);
         }

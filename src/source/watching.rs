@@ -83,7 +83,9 @@ fn watch(folder: &Path, notices: Sender<Message>) -> notify::Result<RecommendedW
     let own = folder.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // An error (a full queue among them) means that something may have been missed.
-        let matters = event.as_ref().map_or(true, |event| matters(event, &own, name.as_ref()));
+        let matters = event
+            .as_ref()
+            .map_or(true, |event| matters(event, &own, name.as_ref()));
         if matters {
             // The receiver is gone: nobody wants to know any more.
             let _ = notices.send(Message::Changed);

@@ -125,11 +125,10 @@ impl Builder {
                 }
             }
             Event::Alias(anchor) => {
-                let mut node = self
-                    .anchors
-                    .get(&anchor)
-                    .cloned()
-                    .ok_or_else(|| error(line, "an alias (*name) without its anchor (&name)"))?;
+                let mut node =
+                    self.anchors.get(&anchor).cloned().ok_or_else(|| {
+                        error(line, "an alias (*name) without its anchor (&name)")
+                    })?;
                 self.nodes += size(&node);
                 // Where it is used, not where it was written: that is what is wrong if it does not fit.
                 node.line = line;
@@ -193,7 +192,10 @@ fn key_of(node: &Node, entries: &[Entry]) -> Result<(String, usize), YamlError> 
         _ => return Err(error(node.line, "a key that is no plain word")),
     };
     if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-        let message = format!("the key {key:?} is here twice; the first is at line {}", first.line);
+        let message = format!(
+            "the key {key:?} is here twice; the first is at line {}",
+            first.line
+        );
         return Err(error(node.line, &message));
     }
     Ok((key, node.line))
@@ -355,7 +357,10 @@ mod tests {
     #[test]
     fn aliases_are_read_and_cannot_multiply_without_end() {
         let documents = parse("a: &x [1, 2]\nb: *x\n").unwrap();
-        assert_eq!(json(&documents[0]), serde_json::json!({"a": [1, 2], "b": [1, 2]}));
+        assert_eq!(
+            json(&documents[0]),
+            serde_json::json!({"a": [1, 2], "b": [1, 2]})
+        );
 
         let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {

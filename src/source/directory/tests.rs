@@ -52,7 +52,10 @@ async fn a_written_file_is_published_without_being_asked() {
         let folder = folder();
         let directory = Directory::open_with(folder.path(), inotify).unwrap();
         let mut loaded = directory.loaded();
-        assert_eq!((ports(&loaded.borrow()), loaded.borrow().revision), (vec![1], 1));
+        assert_eq!(
+            (ports(&loaded.borrow()), loaded.borrow().revision),
+            (vec![1], 1)
+        );
 
         fs::write(folder.path().join("web.yaml"), backend("web", 2)).unwrap();
         assert_eq!(until(&mut loaded, |l| ports(l) == [2]).await.revision, 2);
@@ -135,7 +138,11 @@ async fn an_emptied_file_and_an_emptied_folder_take_nothing_away() {
         fs::write(&file, text).unwrap();
         let loaded = directory.reload().await;
         assert_eq!(ports(&loaded), [1]);
-        assert!(loaded.errors[0].message.contains("holds no object"), "{:?}", loaded.errors);
+        assert!(
+            loaded.errors[0].message.contains("holds no object"),
+            "{:?}",
+            loaded.errors
+        );
     }
     fs::remove_file(&file).unwrap();
     let loaded = directory.reload().await;
@@ -203,7 +210,11 @@ async fn a_mounted_config_map_is_followed() {
 
     version("..2026_02", 2);
     symlink("..2026_02", folder.path().join("..data_tmp")).unwrap();
-    fs::rename(folder.path().join("..data_tmp"), folder.path().join("..data")).unwrap();
+    fs::rename(
+        folder.path().join("..data_tmp"),
+        folder.path().join("..data"),
+    )
+    .unwrap();
     fs::remove_dir_all(folder.path().join("..2026_01")).unwrap();
     let taken = until(&mut loaded, |l| ports(l) == [2]).await;
     assert!(taken.errors.is_empty());
@@ -216,7 +227,11 @@ async fn many_files_written_one_after_another_are_one_reload() {
     let mut loaded = directory.loaded();
     for at in 0..20 {
         let name = format!("b{at:02}");
-        fs::write(folder.path().join(format!("{name}.yaml")), backend(&name, 7)).unwrap();
+        fs::write(
+            folder.path().join(format!("{name}.yaml")),
+            backend(&name, 7),
+        )
+        .unwrap();
     }
     let taken = until(&mut loaded, |l| l.objects.backends.len() == 21).await;
     // Two where the machine was slow in between; one for each file would be 21.
@@ -232,7 +247,12 @@ fn a_start_is_strict() {
     assert!(error.to_string().contains("holds no .yaml"), "{error}");
     let file = empty.path().join("a.yaml");
     fs::write(&file, b"\xff\xfe").unwrap();
-    assert!(Directory::open(empty.path()).unwrap_err().to_string().contains("UTF-8"));
+    assert!(
+        Directory::open(empty.path())
+            .unwrap_err()
+            .to_string()
+            .contains("UTF-8")
+    );
     let error = Directory::open(&file).unwrap_err();
     assert!(error.to_string().contains("cannot be read"), "{error}");
 }
