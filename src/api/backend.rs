@@ -1,5 +1,8 @@
 //! `Backend`: a pool of endpoints, and how they are chosen and leave.
 
+// Kube's derive repeats the attributes of the fields in a type of its own.
+#![allow(clippy::duplicated_attributes)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
@@ -145,7 +148,7 @@ pub struct PodSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StaticEndpoint {
-    /// Its IP address, version 4 or 6, in canonical form (2001:db8::1 and not 2001:DB8:0::1).
+    /// Its IP address, version 4 or 6, in canonical form (not `2001:DB8:0::1` but `2001:db8::1`).
     #[schemars(length(min = 2, max = 39))]
     #[x_kube(validation = Rule::new("isIP(self) && ip.isCanonical(self)")
         .message("address must be an IP address in canonical form, such as 10.0.0.7 or 2001:db8::1; names are not looked up"))]

@@ -1,5 +1,8 @@
 //! `LoadBalancer`: where clients connect, and which Backend gets which request.
 
+// Kube's derive repeats the attributes of the fields in a type of its own.
+#![allow(clippy::duplicated_attributes)]
+
 use std::collections::BTreeMap;
 
 use kube::core::Rule;
@@ -118,7 +121,7 @@ pub struct LoadBalancerSpec {
     pub service: Option<ServiceTemplate>,
 }
 
-/// A range of addresses, such as 10.0.0.0/8 or 2001:db8::/32.
+/// A range of addresses, such as `10.0.0.0/8` or `2001:db8::/32`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline, extend("minLength" = 1, "maxLength" = 43, "x-kubernetes-validations" = [

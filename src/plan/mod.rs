@@ -111,7 +111,7 @@ fn name_of(namespace: Option<&String>, name: Option<&String>) -> ObjectName {
 }
 
 /// Each object with its name, sorted by it, each name once.
-fn by_name<'a, T>(objects: &'a [T], name: impl Fn(&T) -> ObjectName) -> Vec<(ObjectName, &'a T)> {
+fn by_name<T>(objects: &[T], name: impl Fn(&T) -> ObjectName) -> Vec<(ObjectName, &T)> {
     let mut named: Vec<(ObjectName, &T)> = objects.iter().map(|o| (name(o), o)).collect();
     named.sort_by(|a, b| a.0.cmp(&b.0));
     named.dedup_by(|later, first| later.0 == first.0);

@@ -20,10 +20,12 @@ fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) 
     .expect("the test's own object")
 }
 
+#[allow(clippy::needless_pass_by_value)] // a literal, at every call
 fn lb(name: &str, spec: Value) -> api::LoadBalancer {
     object("LoadBalancer", name, &spec)
 }
 
+#[allow(clippy::needless_pass_by_value)] // as above
 fn be(name: &str, spec: Value) -> api::Backend {
     object("Backend", name, &spec)
 }
@@ -45,6 +47,7 @@ fn on(name: &str, port: u16) -> api::LoadBalancer {
 }
 
 /// A LoadBalancer with these routes.
+#[allow(clippy::needless_pass_by_value)] // as above
 fn routed(routes: Value) -> api::LoadBalancer {
     lb(
         "shop",
@@ -338,8 +341,8 @@ fn timeouts_and_retries_are_the_routes_then_the_backends_then_the_defaults() {
         }
     );
     assert_eq!(second.retry, Retry { attempts: 3 });
-    let plain = shop.default_backend.unwrap();
-    assert_eq!((plain.timeouts, plain.retry), (default, Retry::default()));
+    let unsaid = shop.default_backend.unwrap();
+    assert_eq!((unsaid.timeouts, unsaid.retry), (default, Retry::default()));
 }
 
 #[test]
@@ -444,7 +447,7 @@ fn a_minimum_over_the_timeout_is_advice_and_not_a_refusal() {
     let policy = plan.snapshot.backends[0].draining;
     assert_eq!(
         (policy.min, policy.timeout),
-        (policy.timeout, Duration::from_secs(300))
+        (policy.timeout, Duration::from_mins(5))
     );
     let verdict = verdict(&plan, Kind::Backend, "web");
     let advice = verdict.get(ConditionKind::DrainTimeoutTooShort).unwrap();

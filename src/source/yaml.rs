@@ -280,6 +280,8 @@ fn number(text: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     /// The tree without its lines.
@@ -365,7 +367,7 @@ mod tests {
         let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let before = vec![format!("*a{}", level - 1); 10].join(", ");
-            laughs += &format!("a{level}: &a{level} [{before}]\n");
+            writeln!(laughs, "a{level}: &a{level} [{before}]").unwrap();
         }
         assert!(parse(&laughs).unwrap_err().message.contains("more than"));
         let deep = "[".repeat(100_000);

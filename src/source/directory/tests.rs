@@ -42,8 +42,8 @@ async fn until(
         let loaded = receiver.wait_for(|loaded| wanted(loaded)).await;
         loaded.expect("the thread lives").clone()
     };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.unwrap_or_else(|_| panic!("never published; there is: {:?}", receiver.borrow()))
+    let outcome = tokio::time::timeout(PATIENCE, waiting).await;
+    outcome.unwrap_or_else(|_| panic!("never published; there is: {:?}", receiver.borrow()))
 }
 
 #[tokio::test]
