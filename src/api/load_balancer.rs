@@ -18,9 +18,9 @@ use super::upstream::{Retry, UpstreamTimeouts};
 /// A host name, or one wildcard label before one (`*.example.com`), in lower case.
 const HOSTNAME: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// A name of Kubernetes' kind RFC 1123 label.
-const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A name of Kubernetes' kind RFC 1123 subdomain.
-const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// Where clients connect, and which Backend gets which request.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]

@@ -13,6 +13,8 @@ mod ports;
 mod verdict;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

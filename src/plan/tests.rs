@@ -21,12 +21,12 @@ fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) 
 }
 
 #[allow(clippy::needless_pass_by_value)] // a literal, at every call
-fn lb(name: &str, spec: Value) -> api::LoadBalancer {
+pub(super) fn lb(name: &str, spec: Value) -> api::LoadBalancer {
     object("LoadBalancer", name, &spec)
 }
 
 #[allow(clippy::needless_pass_by_value)] // as above
-fn be(name: &str, spec: Value) -> api::Backend {
+pub(super) fn be(name: &str, spec: Value) -> api::Backend {
     object("Backend", name, &spec)
 }
 

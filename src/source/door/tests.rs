@@ -295,6 +295,7 @@ fn the_rules_of_sources_in_a_cluster_hold() {
         assert!(errors.iter().any(|e| e.contains(words)), "{spec}: {errors:?}");
     }
     let lb = KindDoor::new(&load_balancer, "LoadBalancer");
+    assert!(!lb.rules.has_errors());
     let service = |service: Value| {
         let listeners = json!([{"name": "a", "port": 1}]);
         let default = json!({"name": "a"});
@@ -331,4 +332,53 @@ fn the_class_of_a_service_cannot_be_changed() {
         let outcome = Validator::new().validate_compiled(&lb.rules, &new, Some(&old));
         assert_eq!(outcome.is_ok(), allowed, "{old} -> {new}: {outcome:?}");
     }
+}
+
+/// The printed YAML is read back by the reader of our own files as the same schema.
+#[test]
+fn the_printed_yaml_is_the_schema() {
+    fn json(node: &Node) -> Value {
+        match &node.content {
+            Content::Scalar(value) => value.clone(),
+            Content::Sequence(items) => items.iter().map(json).collect(),
+            Content::Mapping(entries) => entries
+                .iter()
+                .map(|e| (e.key.clone(), json(&e.value)))
+                .collect(),
+        }
+    }
+    for (crd, (_, text)) in api::crds().iter().zip(api::crds_yaml()) {
+        assert_eq!(json(&yaml::parse(&text).unwrap()[0]), *crd);
+    }
+}
+
+/// What a person's editor may put around the text.
+#[test]
+fn byte_order_marks_and_line_ends_of_windows_are_read() {
+    let text = static_and("").replace('\n', "\r\n");
+    admit(&text).unwrap();
+    admit(&format!("\u{feff}{text}")).unwrap();
+}
+
+#[test]
+fn a_thousand_endpoints_pass_and_one_more_than_allowed_does_not() {
+    let endpoints = |count: usize| {
+        let lines: String = (0..count)
+            .map(|at| {
+                format!(
+                    "  - {{address: 10.0.{}.{}, port: 80}}\n",
+                    at / 256,
+                    at % 256
+                )
+            })
+            .collect();
+        be(&format!("  static:\n{lines}"))
+    };
+    admit(&endpoints(1024)).unwrap();
+    refused(
+        &endpoints(1025),
+        6,
+        "spec.static",
+        "found 1025 entries; allowed: a list of at most 1024",
+    );
 }
