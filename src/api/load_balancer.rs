@@ -125,7 +125,7 @@ pub struct LoadBalancerSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline, extend("minLength" = 1, "maxLength" = 43, "x-kubernetes-validations" = [
-    Rule::new("isCIDR(self)")
+    Rule::new("isCIDR(self) && !self.matches('/0[0-9]')")
         .message("must be a CIDR such as 10.0.0.0/8 or 2001:db8::/32")]))]
 pub struct Cidr(pub String);
 

@@ -141,6 +141,7 @@ fn a_load_balancer_that_does_not_fit_is_refused_with_its_field() {
         (with("  connectionDraining: {enabled: 1}\n"), 7, "spec.connectionDraining.enabled", "true or false"),
         (with("  connectionDraining: {scope: Sessions}\n"), 7, "spec.connectionDraining.scope", "no such field"),
         (with("  allowedSources: [10.0.0.0/33]\n"), 7, "spec.allowedSources[0]", "CIDR"),
+        (with("  allowedSources: [10.0.0.0/08]\n"), 7, "spec.allowedSources[0]", "CIDR"),
         (with("  allowedSources: [10.0.0.1]\n"), 7, "spec.allowedSources[0]", "CIDR"),
         (with("  trustedProxies:\n  - 10.0.0.0/8\n  - proxy\n"), 9, "spec.trustedProxies[1]", "CIDR"),
         (with("  trustedProxies: [10.0.0.0/8, 10.0.0.0/8]\n"), 7, "spec.trustedProxies[1]", "twice"),
