@@ -1,5 +1,8 @@
 //! `Backend`: a pool of endpoints, and how they are chosen and leave.
 
+// Kube's derive repeats the attributes of the fields in a type of its own.
+#![allow(clippy::duplicated_attributes)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
@@ -9,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::draining::ConnectionDrainingOverride;
 use super::status::BackendStatus;
 use super::upstream::{Retry, UpstreamTimeouts};
+
+/// The name of a port, which has at least one letter: so "80" in quotes is told, not looked up.
+const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
 
 /// A pool of endpoints, and how they are chosen and leave.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -119,9 +125,8 @@ pub struct ServiceSource {
     )]
     pub name: String,
     /// The Service's port, by number or by name.
-    #[x_kube(validation = Rule::new(
-        "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
-        .message("port must be a number from 1 to 65535 or the name of a port"))]
+    // The bounds hold for a number, length and pattern for a name, as JSON Schema has it.
+    #[schemars(extend("minimum" = 1, "maximum" = 65535, "maxLength" = 63, "pattern" = PORT_NAME))]
     pub port: IntOrString,
 }
 
@@ -135,9 +140,7 @@ pub struct PodSource {
         .message("selector must not be empty: it would take every pod of the namespace"))]
     pub selector: LabelSelector,
     /// The pods' port, by number or by the name a container gives it.
-    #[x_kube(validation = Rule::new(
-        "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$')")
-        .message("port must be a number from 1 to 65535 or the name of a container's port"))]
+    #[schemars(extend("minimum" = 1, "maximum" = 65535, "maxLength" = 15, "pattern" = PORT_NAME))]
     pub port: IntOrString,
 }
 
@@ -145,7 +148,7 @@ pub struct PodSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StaticEndpoint {
-    /// Its IP address, version 4 or 6, in canonical form (2001:db8::1 and not 2001:DB8:0::1).
+    /// Its IP address, version 4 or 6, in canonical form (not `2001:DB8:0::1` but `2001:db8::1`).
     #[schemars(length(min = 2, max = 39))]
     #[x_kube(validation = Rule::new("isIP(self) && ip.isCanonical(self)")
         .message("address must be an IP address in canonical form, such as 10.0.0.7 or 2001:db8::1; names are not looked up"))]

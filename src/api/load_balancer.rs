@@ -1,5 +1,8 @@
 //! `LoadBalancer`: where clients connect, and which Backend gets which request.
 
+// Kube's derive repeats the attributes of the fields in a type of its own.
+#![allow(clippy::duplicated_attributes)]
+
 use std::collections::BTreeMap;
 
 use kube::core::Rule;
@@ -15,9 +18,9 @@ use super::upstream::{Retry, UpstreamTimeouts};
 /// A host name, or one wildcard label before one (`*.example.com`), in lower case.
 const HOSTNAME: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// A name of Kubernetes' kind RFC 1123 label.
-const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A name of Kubernetes' kind RFC 1123 subdomain.
-const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// Where clients connect, and which Backend gets which request.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -118,11 +121,11 @@ pub struct LoadBalancerSpec {
     pub service: Option<ServiceTemplate>,
 }
 
-/// A range of addresses, such as 10.0.0.0/8 or 2001:db8::/32.
+/// A range of addresses, such as `10.0.0.0/8` or `2001:db8::/32`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline, extend("minLength" = 1, "maxLength" = 43, "x-kubernetes-validations" = [
-    Rule::new("isCIDR(self)")
+    Rule::new("isCIDR(self) && !self.matches('/0[0-9]')")
         .message("must be a CIDR such as 10.0.0.0/8 or 2001:db8::/32")]))]
 pub struct Cidr(pub String);
 

@@ -29,10 +29,10 @@ pub(super) fn plan(
         .conditions
         .insert(0, accepted(&faults, users, merged.mixed));
     if let Some(asked) = merged.min_cut_from {
+        let timeout = merged.policy.timeout.as_secs();
         let message = format!(
-            "minSeconds {} is longer than timeoutSeconds {}: a drain lasts {0} s at least only where timeoutSeconds is as long",
+            "minSeconds {} is longer than timeoutSeconds {timeout}, as the Backend and its LoadBalancers say together: a drain ends after {timeout} s",
             asked.as_secs(),
-            merged.policy.timeout.as_secs(),
         );
         verdict.conditions.push(Condition {
             field: Some("spec.connectionDraining".to_owned()),

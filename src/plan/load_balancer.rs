@@ -93,41 +93,44 @@ fn listeners(
     taken: &Taken,
     verdict: &mut Verdict,
 ) -> Vec<Listener> {
+    let kind = ConditionKind::Accepted;
     let mut kept: Vec<Listener> = Vec::new();
-    for (at, listener) in spec.listeners.iter().enumerate() {
-        let field = format!("spec.listeners[{at}].port");
-        let port = listener.port;
-        let conflict = match taken.get(&port) {
-            Some(owner) if owner != name => Some(format!(
-                "port {port} is LoadBalancer {owner}'s: choose another"
-            )),
-            _ if kept.iter().any(|other| other.port == port) => {
-                Some(format!("port {port} is another listener's: choose another"))
-            }
-            _ => None,
-        };
-        let condition = match conflict {
-            Some(message) => {
-                let fault = Fault::new(field, message);
-                Condition::broken(ConditionKind::Accepted, "PortUnavailable", &[fault])
-            }
-            None => {
-                kept.push(Listener {
-                    name: listener.name.as_str().into(),
-                    port,
-                    protocol: match listener.protocol {
-                        written::ListenerProtocol::Http => Protocol::Http,
-                    },
-                    hostname: listener.hostname.as_deref().map(HostPattern::new),
-                });
-                Condition::met(ConditionKind::Accepted, "Accepted", "")
-            }
+    for (at, wanted) in spec.listeners.iter().enumerate() {
+        let condition = if let Some(owner) = other_owner(name, wanted.port, taken, &kept) {
+            let message = format!("port {} is {owner}'s: choose another", wanted.port);
+            let fault = Fault::new(format!("spec.listeners[{at}].port"), message);
+            Condition::broken(kind, "PortUnavailable", &[fault])
+        } else {
+            kept.push(listener(wanted));
+            Condition::met(kind, "Accepted", "")
         };
         verdict
             .listeners
-            .push((listener.name.clone(), vec![condition]));
+            .push((wanted.name.clone(), vec![condition]));
     }
     kept
+}
+
+/// Who else has the port, if anybody.
+fn other_owner(name: &ObjectName, port: u16, taken: &Taken, kept: &[Listener]) -> Option<String> {
+    match taken.get(&port) {
+        Some(owner) if owner != name => Some(format!("LoadBalancer {owner}")),
+        _ => kept
+            .iter()
+            .find(|other| other.port == port)
+            .map(|other| format!("listener {}", other.name)),
+    }
+}
+
+fn listener(wanted: &written::Listener) -> Listener {
+    Listener {
+        name: wanted.name.as_str().into(),
+        port: wanted.port,
+        protocol: match wanted.protocol {
+            written::ListenerProtocol::Http => Protocol::Http,
+        },
+        hostname: wanted.hostname.as_deref().map(HostPattern::new),
+    }
 }
 
 /// Turns names into indices and remembers those that lead nowhere.

@@ -13,12 +13,12 @@ mod ports;
 mod verdict;
 
 #[cfg(test)]
-mod fixtures;
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-
-use kube::ResourceExt;
 
 use crate::api;
 use crate::model::{EndpointSpec, ObjectName, Snapshot};
@@ -76,17 +76,12 @@ impl fmt::Display for ObjectRef {
 
 /// Decides what runs and what is said of each object.
 pub fn plan(objects: &Objects, facts: &Facts) -> Plan {
-    let mut load_balancers: Vec<(ObjectName, &api::LoadBalancer)> = objects
-        .load_balancers
-        .iter()
-        .map(|o| (name_of(o), o))
-        .collect();
-    load_balancers.sort_by(|a, b| a.0.cmp(&b.0));
-    load_balancers.dedup_by(|later, first| later.0 == first.0);
-    let mut backends: Vec<(ObjectName, &api::Backend)> =
-        objects.backends.iter().map(|o| (name_of(o), o)).collect();
-    backends.sort_by(|a, b| a.0.cmp(&b.0));
-    backends.dedup_by(|later, first| later.0 == first.0);
+    let load_balancers = by_name(&objects.load_balancers, |o| {
+        name_of(o.metadata.namespace.as_ref(), o.metadata.name.as_ref())
+    });
+    let backends = by_name(&objects.backends, |o| {
+        name_of(o.metadata.namespace.as_ref(), o.metadata.name.as_ref())
+    });
 
     let taken = ports::allot(&load_balancers);
     let mut plan = Plan::default();
@@ -111,11 +106,16 @@ impl Plan {
     }
 }
 
-/// Namespace and name; a file that names no namespace means `default`.
-fn name_of(object: &impl ResourceExt) -> ObjectName {
-    let namespace = object.namespace();
-    ObjectName::new(
-        namespace.as_deref().unwrap_or("default"),
-        &object.name_any(),
-    )
+/// Namespace and name of an object's metadata; where no namespace is named, `default` is meant.
+fn name_of(namespace: Option<&String>, name: Option<&String>) -> ObjectName {
+    let namespace = namespace.map_or("default", String::as_str);
+    ObjectName::new(namespace, name.map_or("", String::as_str))
+}
+
+/// Each object with its name, sorted by it, each name once.
+fn by_name<T>(objects: &[T], name: impl Fn(&T) -> ObjectName) -> Vec<(ObjectName, &T)> {
+    let mut named: Vec<(ObjectName, &T)> = objects.iter().map(|o| (name(o), o)).collect();
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    named.dedup_by(|later, first| later.0 == first.0);
+    named
 }

@@ -9,6 +9,7 @@
 //! runtime nor the workers should wait for.
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -162,12 +163,27 @@ impl Keeper {
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.reload();
+            self.reload_or_tell();
             for reply in asked {
                 // Who asked may have gone.
                 let _ = reply.send(self.publish.borrow().clone());
             }
         }
+    }
+
+    /// A fault of ours ends neither the thread nor what runs: the next change is tried again.
+    fn reload_or_tell(&mut self) {
+        if panic::catch_unwind(AssertUnwindSafe(|| self.reload())).is_ok() {
+            return;
+        }
+        let message = "an internal error of lastcall; the log says where";
+        let before = self.publish.borrow().clone();
+        let next = Loaded {
+            errors: vec![FileError::whole(&self.folder, message)],
+            ..(*before).clone()
+        };
+        log(&before, &next);
+        self.publish.send_replace(Arc::new(next));
     }
 
     fn reload(&mut self) {
@@ -253,3 +269,6 @@ fn log(before: &Loaded, next: &Loaded) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::schema::{self, Schema};
 use super::yaml::{Content, Node};
+use crate::api::load_balancer::{LABEL, SUBDOMAIN};
 use crate::api::{self, API_VERSION};
 
 /// A fault of an object: where in its file, which field, and what is allowed.
@@ -68,7 +69,6 @@ impl Door {
             return Err(violations);
         };
         self.keep_rules(door, document, &object)?;
-        let object = with_namespace(object);
         let read = match kind {
             Kind::LoadBalancer => serde_json::from_value(object).map(Admitted::LoadBalancer),
             Kind::Backend => serde_json::from_value(object).map(Admitted::Backend),
@@ -170,30 +170,20 @@ impl KindDoor {
 
 /// What an API server enforces on the metadata of an object; more than these fields a file does not need.
 fn metadata_schema() -> Value {
-    let label = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-    let subdomain = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
     let words = json!({"type": "object", "additionalProperties": {"type": "string"}});
     json!({
         "type": "object",
         "required": ["name"],
         "properties": {
-            "name": {"type": "string", "minLength": 1, "maxLength": 253, "pattern": subdomain},
+            "name": {"type": "string", "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN},
             "namespace": {
-                "type": "string", "minLength": 1, "maxLength": 63, "pattern": label,
+                "type": "string", "minLength": 1, "maxLength": 63, "pattern": LABEL,
                 "default": "default",
             },
             "labels": words,
             "annotations": words,
         },
     })
-}
-
-fn with_namespace(mut object: Value) -> Value {
-    let metadata = &mut object["metadata"];
-    if metadata["namespace"].is_null() {
-        metadata["namespace"] = json!("default");
-    }
-    object
 }
 
 /// What needs a cluster is refused in a folder, with what to write in its place.

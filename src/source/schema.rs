@@ -145,15 +145,10 @@ impl Checker<'_> {
         let mut object = Map::new();
         for entry in entries {
             let at = join(path, &entry.key);
-            let inner = match schema.properties.get(&entry.key) {
-                Some(inner) => inner,
-                None => match &schema.additional_properties {
-                    Some(inner) => inner,
-                    None => {
-                        self.fail(entry.line, &at, schema.unknown_field(&entry.key));
-                        continue;
-                    }
-                },
+            let declared = schema.properties.get(&entry.key);
+            let Some(inner) = declared.or(schema.additional_properties.as_deref()) else {
+                self.fail(entry.line, &at, schema.unknown_field(&entry.key));
+                continue;
             };
             // As the API server: null is as if the field were not written.
             if is_null(&entry.value) {
@@ -268,15 +263,11 @@ impl Schema {
             return self.allowed.join(", ");
         }
         if self.int_or_string {
-            return "a whole number or a string".to_owned();
+            return format!("{}, or {}", self.what_number(), self.what_text());
         }
         match self.kind {
             Some(Kind::Boolean) => "true or false".to_owned(),
-            Some(Kind::Integer) => match (self.minimum, self.maximum) {
-                (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
-                (Some(least), None) => format!("a whole number from {least}"),
-                _ => "a whole number".to_owned(),
-            },
+            Some(Kind::Integer) => self.what_number(),
             Some(Kind::String) => self.what_text(),
             Some(Kind::Array) => match (self.min_items, self.max_items) {
                 (Some(least), Some(most)) => format!("a list of {least} to {most} entries"),
@@ -295,17 +286,25 @@ impl Schema {
     }
 
     fn what_text(&self) -> String {
-        let mut what = match self.pattern.as_ref().map(regex::Regex::as_str) {
+        let what = match self.pattern.as_ref().map(regex::Regex::as_str) {
             None => "a string".to_owned(),
             Some(crate::api::duration::PATTERN) => {
-                "a duration such as 250ms, 10s or 1h30m".to_owned()
+                return "a duration such as 250ms, 10s or 1h30m".to_owned();
             }
             Some(pattern) => format!("a string that matches {pattern}"),
         };
-        if let Some(most) = self.max_length {
-            what += &format!(", at most {most} characters");
+        match self.max_length {
+            Some(most) => format!("{what}, at most {most} characters"),
+            None => what,
         }
-        what
+    }
+
+    fn what_number(&self) -> String {
+        match (self.minimum, self.maximum) {
+            (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+            (Some(least), None) => format!("a whole number from {least}"),
+            _ => "a whole number".to_owned(),
+        }
     }
 
     fn unknown_field(&self, key: &str) -> String {

@@ -242,44 +242,76 @@ fn scalar(
     if style != ScalarStyle::Plain {
         return Ok(Value::from(text));
     }
+    if is_ambiguous(text) {
+        let message = format!(
+            "{text} is a number to some readers and text to others: write the number in decimal, or the text in quotes"
+        );
+        return Err(error(line, &message));
+    }
     Ok(plain(text))
+}
+
+/// Whether YAML 1.1, which kubectl reads, and YAML 1.2 differ on it: octal, hexadecimal and binary
+/// numbers, and underscores between digits.
+fn is_ambiguous(text: &str) -> bool {
+    let number = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let based = |prefix: &str, digits: fn(&char) -> bool| {
+        number
+            .strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c == '_' || digits(&c)))
+    };
+    let grouped = number.starts_with(|c: char| c.is_ascii_digit())
+        && number.contains('_')
+        && number.chars().all(|c| matches!(c, '0'..='9' | '_' | '.'));
+    grouped
+        || based("0x", char::is_ascii_hexdigit)
+        || based("0b", |c| matches!(c, '0' | '1'))
+        || based("0o", char::is_ascii_digit)
+        || based("0", char::is_ascii_digit)
 }
 
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         // YAML 1.1's booleans: kubectl reads them so.
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
             return Value::Bool(true);
         }
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
             return Value::Bool(false);
         }
         _ => {}
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let first_two: Vec<u8> = digits.bytes().take(2).collect();
-    match first_two.as_slice() {
-        // A leading zero means octal to some readers and decimal to others: left as a string, which no
-        // number field takes.
-        [b'0', b'0'..=b'9' | b'_'] => Value::from(text),
-        [b'0'..=b'9', ..] | [b'.', b'0'..=b'9'] => number(text),
-        _ => Value::from(text),
+    let digits = digits.strip_prefix('.').unwrap_or(digits);
+    if digits.starts_with(|c: char| c.is_ascii_digit()) {
+        number(text)
+    } else {
+        Value::from(text)
     }
 }
 
+/// A whole number, also where it is written with a point or an exponent, as kubectl hands it on.
 fn number(text: &str) -> Value {
     if let Ok(whole) = text.parse::<i64>() {
         return Value::from(whole);
     }
     match text.parse::<f64>() {
-        Ok(real) if real.is_finite() => Value::from(real),
+        Ok(real) if real.is_finite() => whole(real).map_or_else(|| real.into(), Value::from),
         _ => Value::from(text),
     }
 }
 
+/// Up to 2^53, where every whole number is exact.
+#[allow(clippy::cast_possible_truncation)] // guarded
+fn whole(real: f64) -> Option<i64> {
+    (real.fract() == 0.0 && real.abs() <= 9_007_199_254_740_992.0).then_some(real as i64)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     /// The tree without its lines.
@@ -314,7 +346,14 @@ mod tests {
             ("80", serde_json::json!(80)),
             ("-1", serde_json::json!(-1)),
             ("1.5", serde_json::json!(1.5)),
-            ("1e3", serde_json::json!(1000.0)),
+            ("1e3", serde_json::json!(1000)),
+            ("80.0", serde_json::json!(80)),
+            ("+80", serde_json::json!(80)),
+            (".5", serde_json::json!(0.5)),
+            ("0", serde_json::json!(0)),
+            ("0s", serde_json::json!("0s")),
+            ("0ab", serde_json::json!("0ab")),
+            ("n", serde_json::json!(false)),
             ("true", serde_json::json!(true)),
             ("yes", serde_json::json!(true)),
             ("off", serde_json::json!(false)),
@@ -324,15 +363,11 @@ mod tests {
             ("!!str 80", serde_json::json!("80")),
             ("10.0.0.7", serde_json::json!("10.0.0.7")),
             ("10s", serde_json::json!("10s")),
-            ("0123", serde_json::json!("0123")),
-            ("-", serde_json::json!("-")),
+            ("'0123'", serde_json::json!("0123")),
             ("nan", serde_json::json!("nan")),
             ("99999999999999999999", serde_json::json!(1e20)),
         ] {
             let text = format!("v: {text}");
-            if text == "v: -" {
-                continue; // an empty list item, not a scalar
-            }
             let documents = parse(&text).unwrap();
             assert_eq!(json(documents[0].get("v").unwrap()), expected, "{text}");
         }
@@ -347,6 +382,11 @@ mod tests {
             ("a: *nothing\n", 1, ""),
             ("a: !secret x\n", 1, "tag"),
             ("? [a]\n: b\n", 1, "key"),
+            ("a: 0120\n", 1, "in quotes"),
+            ("a: -0x1F\n", 1, "in quotes"),
+            ("a: 0o17\n", 1, "in quotes"),
+            ("a: 0b11\n", 1, "in quotes"),
+            ("a: 1_000\n", 1, "in quotes"),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.line, line, "{text}: {}", error.message);
@@ -365,10 +405,13 @@ mod tests {
         let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let before = vec![format!("*a{}", level - 1); 10].join(", ");
-            laughs += &format!("a{level}: &a{level} [{before}]\n");
+            writeln!(laughs, "a{level}: &a{level} [{before}]").unwrap();
         }
         assert!(parse(&laughs).unwrap_err().message.contains("more than"));
         let deep = "[".repeat(100_000);
-        assert!(parse(&deep).unwrap_err().message.contains("deeper"));
+        parse(&deep).unwrap_err();
+        let deep = format!("{}x{}", "[".repeat(100), "]".repeat(100));
+        let error = parse(&deep).unwrap_err();
+        assert!(error.message.contains("deeper"), "{}", error.message);
     }
 }
