@@ -121,7 +121,7 @@ impl ResponseFault {
 /// bytes it took. `Ok(None)` asks for more bytes. `fields` is overwritten.
 pub fn parse_response(
     buf: &[u8],
-    request: &AskedBy,
+    request: AskedBy,
     limits: &HeadLimits,
     fields: &mut Vec<Field>,
 ) -> Result<Option<(ResponseHead, usize)>, ResponseFault> {
@@ -214,7 +214,7 @@ struct Seen {
 fn read_head(
     buf: &[u8],
     line: &Line,
-    request: &AskedBy,
+    request: AskedBy,
     fields: &[Field],
 ) -> Result<ResponseHead, ResponseFault> {
     if !(100..=599).contains(&line.status) {
@@ -254,7 +254,7 @@ fn read_head(
     })
 }
 
-fn check_switch(request: &AskedBy, seen: &Seen) -> Result<(), ResponseFault> {
+fn check_switch(request: AskedBy, seen: &Seen) -> Result<(), ResponseFault> {
     if !request.upgrade {
         return Err(ResponseFault::SwitchNotAsked);
     }

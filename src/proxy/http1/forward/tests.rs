@@ -177,7 +177,7 @@ fn an_upgrade_passes_by_the_rules_only() {
 
 fn response(input: &str, asked: AskedBy, client: Version, close: bool) -> String {
     let mut fields = Vec::new();
-    let (head, _) = parse_response(input.as_bytes(), &asked, &HeadLimits::RESPONSE, &mut fields)
+    let (head, _) = parse_response(input.as_bytes(), asked, &HeadLimits::RESPONSE, &mut fields)
         .unwrap()
         .unwrap();
     let context = ResponseContext {

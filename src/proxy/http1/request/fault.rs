@@ -3,9 +3,9 @@
 //! After any of these the connection is closed: where one message was not understood, nobody knows where
 //! the next begins.
 
-use super::framing::FramingFault;
-use super::head::{HeadLimits, is_token_byte};
-use super::syntax::Syntax;
+use super::super::framing::FramingFault;
+use super::super::head::{HeadLimits, is_token_byte};
+use super::super::syntax::Syntax;
 
 /// A request that is refused. Always the client's fault; its `Display` text is fit for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
