@@ -100,6 +100,9 @@ pub enum ResponseFault {
     /// 101 without a single `Upgrade` that `Connection` names (RFC 9110 section 7.8).
     #[error("the response switches protocols and does not say to which")]
     SwitchWithoutUpgrade,
+    /// 1xx that frames a body: nobody can tell whether its bytes follow (RFC 9110 section 8.6 forbids it).
+    #[error("an interim response frames a body")]
+    InterimWithContent,
     /// 1xx in HTTP/1.0, which has none (RFC 9110 section 15.2).
     #[error("an HTTP/1.0 response has an interim status")]
     InterimOnHttp10,
@@ -238,6 +241,8 @@ fn read_head(
     }
     if line.status == 101 {
         check_switch(request, &seen)?;
+    } else if line.status < 200 && claims_content(line.status, framing) {
+        return Err(ResponseFault::InterimWithContent);
     }
     let body = body(line.status, request.method, framing);
     Ok(ResponseHead {
@@ -278,7 +283,7 @@ fn body(status: u16, method: Method, framing: Framing) -> ResponseBody {
 }
 
 /// A 1xx or 204 that frames a body: there is none by the rules, but a backend that says so may well send
-/// one, and its bytes would be taken for the next response. The connection is not used again.
+/// one, and its bytes would be taken for the next response. After a 204 the connection is not used again.
 fn claims_content(status: u16, framing: Framing) -> bool {
     (status < 200 || status == 204) && (framing.chunked || framing.length.is_some_and(|n| n != 0))
 }

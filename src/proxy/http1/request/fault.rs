@@ -173,9 +173,6 @@ fn classify_line(head: &[u8], error: httparse::Error, limits: &HeadLimits) -> Re
     if line.iter().any(|b| *b < b' ' || *b == 0x7f) {
         return Syntax::ControlByte.into();
     }
-    if error == httparse::Error::NewLine {
-        return Syntax::BareCr.into();
-    }
     let mut parts = line.split(|b| *b == b' ');
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
     if error == httparse::Error::Version && parts.next().is_none() && is_version(version) {
