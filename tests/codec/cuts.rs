@@ -48,7 +48,7 @@ proptest! {
             let again = read_response(&mut Wire::new(&message.bytes, &cuts), GET).0;
             prop_assert_eq!(&again, &whole, "{:?}", cuts);
         }
-        let again = read_response(&mut Wire::new(&sent, &[]), GET).0.expect("what is sent is valid");
+        let again = read_response(&mut Wire::passed_on(&sent), GET).0.expect("what is sent is valid");
         prop_assert_eq!((again.status, &again.body, &again.trailers),
             (response.status, &response.body, &response.trailers));
         prop_assert_eq!(own(&again.fields), own(&message.fields));
@@ -71,7 +71,7 @@ proptest! {
 
 /// The backend is sent the same request.
 fn check_passed_on(message: &Message, sent: &[u8]) -> Result<(), TestCaseError> {
-    let (again, _, end) = read_requests(&mut Wire::new(sent, &[]));
+    let (again, _, end) = read_requests(&mut Wire::passed_on(sent));
     prop_assert_eq!(end, End::Clean);
     prop_assert_eq!(again.len(), 1);
     let line = (text(&again[0].method), text(&again[0].target));

@@ -53,6 +53,7 @@ pub struct Wire<'a> {
     cuts: Vec<usize>,
     buffer: Vec<u8>,
     fed: usize,
+    limits: HeadLimits,
 }
 
 impl<'a> Wire<'a> {
@@ -68,7 +69,16 @@ impl<'a> Wire<'a> {
             cuts,
             buffer: Vec::new(),
             fed: 0,
+            limits: HeadLimits::from(&Limits::default()),
         }
+    }
+
+    /// What we pass on, in one piece: a little longer than what came, so the next hop allows more.
+    pub fn passed_on(input: &'a [u8]) -> Self {
+        let mut wire = Self::new(input, &[]);
+        wire.limits.head_bytes += 4096;
+        wire.limits.header_count += 16;
+        wire
     }
 
     /// Appends the next piece; false at the end.
@@ -86,10 +96,6 @@ impl<'a> Wire<'a> {
     }
 }
 
-pub fn limits() -> HeadLimits {
-    HeadLimits::from(&Limits::default())
-}
-
 fn pairs(buf: &[u8], fields: &[Field]) -> Vec<Pair> {
     let text = |span: Span| span.of(buf).to_vec();
     fields
@@ -103,7 +109,7 @@ pub fn read_requests(wire: &mut Wire<'_>) -> (Vec<Request>, Vec<Vec<u8>>, End) {
     let (mut requests, mut sent) = (Vec::new(), Vec::new());
     let mut fields = Vec::new();
     loop {
-        let (head, consumed) = match parse_request(&wire.buffer, &limits(), &mut fields) {
+        let (head, consumed) = match parse_request(&wire.buffer, &wire.limits, &mut fields) {
             Ok(Some(parsed)) => parsed,
             Ok(None) if wire.feed() => continue,
             Ok(None) if wire.buffer.is_empty() => return (requests, sent, End::Clean),

@@ -65,7 +65,7 @@ fn check_request(name: &str, wanted: Wanted, whole: &[Request], sent: &[Vec<u8>]
 /// What the backend was sent is no complete request.
 fn check_cut(name: &str, sent: &[Vec<u8>]) {
     assert_eq!(sent.len(), 1, "{name}");
-    let (whole, _, end) = read_requests(&mut Wire::new(&sent[0], &[]));
+    let (whole, _, end) = read_requests(&mut Wire::passed_on(&sent[0]));
     assert!(whole.is_empty(), "{name}: a cut request looks whole");
     assert_eq!(end, End::InBody, "{name}");
 }
@@ -102,7 +102,7 @@ fn check_response(name: &str, case: &responses::Case, input: &[u8], cuts: &[usiz
         (Expect::BadGateway, Err(Broken::Head(fault))) => assert_eq!(fault.status(), 502),
         (Expect::BadGateway, Err(Broken::NoHead)) => {}
         (Expect::Cut, Err(Broken::Body(_) | Broken::NoEnd)) => {
-            let again = read_response(&mut Wire::new(&sent, &[]), asked(case.asked)).0;
+            let again = read_response(&mut Wire::passed_on(&sent), asked(case.asked)).0;
             assert_eq!(
                 again,
                 Err(Broken::NoEnd),

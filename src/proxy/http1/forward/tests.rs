@@ -274,7 +274,7 @@ fn a_switch_of_protocols_keeps_its_upgrade() {
         method: Method::Get,
         upgrade: true,
     };
-    let input = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: upgrade\r\n\
+    let input = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: upgrade, x\r\n\
         Sec-WebSocket-Accept: x\r\n\r\n";
     assert_eq!(
         response(input, asked, Version::Http11, false),

@@ -192,7 +192,10 @@ fn classify_line(head: &[u8], error: httparse::Error, limits: &HeadLimits) -> Re
 /// Whether `head` ends inside what may become `HTTP/2.0`: httparse refuses it at the `2`, before it can
 /// be told from garbage.
 fn is_cut_version(head: &[u8]) -> bool {
-    let written = head.rsplit(|b| *b == b' ').next().unwrap_or_default();
+    let mut words = head.split(|b| *b == b' ').skip(2);
+    let (Some(written), None) = (words.next(), words.next()) else {
+        return false;
+    };
     let example = b"HTTP/2.0\r";
     written.len() <= example.len()
         && written.iter().zip(example).all(|(b, like)| {
