@@ -12,6 +12,9 @@ import json
 import sys
 
 
+http.client._MAXHEADERS = 1000  # The default of 100 is its limit, not its reading.
+
+
 class Head(http.server.BaseHTTPRequestHandler):
     """Parses one head out of a stream; answers nobody."""
 

@@ -6,6 +6,8 @@ pub(super) mod authority;
 mod fault;
 mod seen;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 

@@ -299,3 +299,41 @@ fn parse_keep_alive(value: &[u8]) -> Option<Duration> {
         Some(Duration::from_secs(seconds.into()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(fields: &str) -> ResponseHead {
+        let asked = AskedBy {
+            method: Method::Get,
+            upgrade: false,
+        };
+        let input = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n");
+        parse_response(
+            input.as_bytes(),
+            asked,
+            &HeadLimits::RESPONSE,
+            &mut Vec::new(),
+        )
+        .unwrap()
+        .unwrap()
+        .0
+    }
+
+    #[test]
+    fn how_long_a_backend_keeps_an_idle_connection_is_told() {
+        for (fields, seconds) in [
+            ("Keep-Alive: timeout=5\r\n", Some(5)),
+            ("keep-alive: max=100, Timeout=75\r\n", Some(75)),
+            ("Keep-Alive: timeout=0\r\n", Some(0)),
+            ("Keep-Alive: timeout=soon\r\n", None),
+            ("Keep-Alive: timeout=-1\r\n", None),
+            ("Keep-Alive: 300\r\n", None),
+            ("", None),
+        ] {
+            let told = parse(fields).keep_alive_timeout;
+            assert_eq!(told, seconds.map(Duration::from_secs), "{fields}");
+        }
+    }
+}

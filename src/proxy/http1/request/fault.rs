@@ -6,6 +6,7 @@
 use super::super::framing::FramingFault;
 use super::super::head::{HeadLimits, is_token_byte};
 use super::super::syntax::Syntax;
+use super::MAX_METHOD;
 
 /// A request that is refused. Always the client's fault; its `Display` text is fit for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -127,12 +128,14 @@ pub(super) fn check_partial(head: &[u8], limits: &HeadLimits) -> Result<(), Requ
     if memchr::memchr(b'\n', head).is_some() {
         return Ok(());
     }
-    // Still in the request line: room for a method, two spaces, the target and a version.
-    let method = memchr::memchr(b' ', head).map_or(0, |at| at + 1);
-    if head.len() - method > limits.uri_bytes + b" HTTP/1.1\r".len() {
-        return Err(RequestFault::TargetTooLong);
+    // Still in the request line.
+    match memchr::memchr(b' ', head) {
+        None if head.len() > MAX_METHOD => Err(RequestFault::MethodTooLong),
+        Some(method) if head.len() - method > limits.uri_bytes + b"  HTTP/1.1\r".len() => {
+            Err(RequestFault::TargetTooLong)
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What httparse's `error` about `head` (which starts at the request line) means; `None` where only more
