@@ -109,6 +109,7 @@ fn check_coding(value: &[u8]) -> Result<(), FramingFault> {
 
 /// What the `Connection` fields of a head say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Facts that are independent of each other.
 pub(super) struct Options {
     /// `close`.
     pub close: bool,
@@ -143,7 +144,7 @@ impl Options {
     }
 
     /// Whether the connection may be used again (RFC 9112 section 9.3).
-    pub fn persists(&self, http10: bool) -> bool {
+    pub fn persists(self, http10: bool) -> bool {
         !self.close && (!http10 || self.keep_alive)
     }
 }

@@ -11,7 +11,6 @@
 //! - [`ClientConnection`] says what comes next on a client's connection; [`after_response`] whether a
 //!   backend's can be used again.
 
-mod authority;
 mod body;
 mod connection;
 pub mod driver;
@@ -21,10 +20,8 @@ mod framing;
 mod head;
 mod known;
 mod request;
-mod request_fault;
 mod response;
 mod syntax;
-mod target;
 mod trailers;
 
 pub use body::{BodyDecoder, BodyFault, Decoded};
@@ -39,8 +36,7 @@ pub use forward::{
 pub use framing::FramingFault;
 pub use head::{Field, HeadLimits, Span, Version, may_complete};
 pub use known::Known;
-pub use request::{Method, RequestBody, RequestHead, TargetForm, parse_request};
-pub use request_fault::RequestFault;
+pub use request::{Method, RequestBody, RequestFault, RequestHead, TargetForm, parse_request};
 pub use response::{AskedBy, ResponseBody, ResponseFault, ResponseHead, parse_response};
 pub use syntax::Syntax;
 pub use trailers::Trailers;

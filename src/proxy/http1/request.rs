@@ -1,17 +1,23 @@
 //! The head of a request, parsed and checked: what the client asks for, of whom, and where its body ends.
 //!
-//! Called by the downstream side of a connection. [`RequestFault`] is in `request_fault`.
+//! Called by the downstream side of a connection. what may be wrong is a [`RequestFault`].
+
+pub(super) mod authority;
+mod fault;
+mod seen;
+mod target;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
-use super::authority::Authority;
-use super::framing::{Framing, Options};
-use super::head::{Field, HeadLimits, Span, Version, check_line_ends, members, record, with_slots};
-use super::known::Known;
-use super::request_fault::{self, RequestFault};
-use super::target::{self, Target};
+use super::head::{Field, HeadLimits, Span, Version, check_line_ends, record, with_slots};
+use authority::Authority;
+use seen::Seen;
+use target::Target;
 
-pub use super::target::TargetForm;
+pub use fault::RequestFault;
+pub use target::TargetForm;
 
 /// A method. Names are case-sensitive: `get` is some other method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,7 +192,7 @@ pub fn parse_request(
             Ok(Some((head, line.end)))
         }
         Ok(None) => incomplete(&window[start..], limits),
-        Err(error) => match request_fault::classify(&window[start..], error, limits) {
+        Err(error) => match fault::classify(&window[start..], error, limits) {
             Some(fault) => Err(fault),
             None => incomplete(&window[start..], limits),
         },
@@ -195,7 +201,7 @@ pub fn parse_request(
 
 /// `head` is no whole head: asks for more bytes, unless the limits are reached.
 fn incomplete<T>(head: &[u8], limits: &HeadLimits) -> Result<Option<T>, RequestFault> {
-    request_fault::check_partial(head, limits)?;
+    fault::check_partial(head, limits)?;
     if head.len() == limits.head_bytes {
         return Err(RequestFault::HeadTooLarge);
     }
@@ -303,104 +309,6 @@ fn read_head(
         max_forwards: seen.max_forwards,
         drops_named: seen.options.names_fields,
     })
-}
-
-/// What the fields say.
-#[derive(Default)]
-struct Seen {
-    framing: Framing,
-    options: Options,
-    host: Option<Span>,
-    expects: bool,
-    upgrade: Option<Span>,
-    upgrades: u32,
-    te_trailers: bool,
-    max_forwards: Option<u32>,
-}
-
-impl Seen {
-    fn of(
-        buf: &[u8],
-        fields: &[Field],
-        version: Version,
-        method: Method,
-    ) -> Result<Self, RequestFault> {
-        let mut seen = Self::default();
-        for field in fields {
-            if field.known != Known::Other {
-                seen.see(buf, *field, method)?;
-            }
-        }
-        if seen.options.names_framing {
-            return Err(RequestFault::ConnectionNamesFraming);
-        }
-        seen.framing = seen.framing.finish(version == Version::Http10)?;
-        if seen.upgrades > 1 {
-            seen.upgrade = None;
-        }
-        Ok(seen)
-    }
-
-    fn see(&mut self, buf: &[u8], field: Field, method: Method) -> Result<(), RequestFault> {
-        let value = field.value.of(buf);
-        match field.known {
-            Known::ContentLength | Known::TransferEncoding => {
-                self.framing.see(field.known, value)?;
-            }
-            Known::Host if self.host.is_some() => return Err(RequestFault::HostRepeated),
-            Known::Host => self.host = Some(field.value),
-            Known::Connection => self.options.see(value),
-            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => self.expects = true,
-            Known::Expect => return Err(RequestFault::ExpectUnknown),
-            Known::Te => {
-                self.te_trailers |= members(value).any(|m| m.eq_ignore_ascii_case(b"trailers"));
-            }
-            Known::Upgrade => {
-                self.upgrades += 1;
-                self.upgrade = Some(field.value).filter(|_| may_upgrade(value));
-            }
-            Known::MaxForwards if matches!(method, Method::Options | Method::Trace) => {
-                if self.max_forwards.is_some() {
-                    return Err(RequestFault::MaxForwardsInvalid);
-                }
-                self.max_forwards =
-                    Some(parse_hops(value).ok_or(RequestFault::MaxForwardsInvalid)?);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn body(&self) -> RequestBody {
-        match self.framing {
-            Framing { chunked: true, .. } => RequestBody::Chunked,
-            Framing {
-                length: Some(length),
-                ..
-            } => RequestBody::Length(length),
-            _ => RequestBody::None,
-        }
-    }
-}
-
-/// Protocols (`name[/version]`, a list of them) that may be asked for: not HTTP/2.
-fn may_upgrade(value: &[u8]) -> bool {
-    members(value).next().is_some()
-        && members(value).all(|protocol| {
-            let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
-            !name.eq_ignore_ascii_case(b"h2c") && !name.eq_ignore_ascii_case(b"h2")
-        })
-}
-
-/// A decimal number; what is over 32 bits means as much as the largest that fits.
-fn parse_hops(value: &[u8]) -> Option<u32> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(value.iter().fold(0_u32, |hops, digit| {
-        hops.saturating_mul(10)
-            .saturating_add(u32::from(digit - b'0'))
-    }))
 }
 
 /// The authority that the request is for.

@@ -100,6 +100,9 @@ pub enum ResponseFault {
     /// 101 without a single `Upgrade` that `Connection` names (RFC 9110 section 7.8).
     #[error("the response switches protocols and does not say to which")]
     SwitchWithoutUpgrade,
+    /// 1xx that frames a body: nobody can tell whether its bytes follow (RFC 9110 section 8.6 forbids it).
+    #[error("an interim response frames a body")]
+    InterimWithContent,
     /// 1xx in HTTP/1.0, which has none (RFC 9110 section 15.2).
     #[error("an HTTP/1.0 response has an interim status")]
     InterimOnHttp10,
@@ -121,7 +124,7 @@ impl ResponseFault {
 /// bytes it took. `Ok(None)` asks for more bytes. `fields` is overwritten.
 pub fn parse_response(
     buf: &[u8],
-    request: &AskedBy,
+    request: AskedBy,
     limits: &HeadLimits,
     fields: &mut Vec<Field>,
 ) -> Result<Option<(ResponseHead, usize)>, ResponseFault> {
@@ -214,7 +217,7 @@ struct Seen {
 fn read_head(
     buf: &[u8],
     line: &Line,
-    request: &AskedBy,
+    request: AskedBy,
     fields: &[Field],
 ) -> Result<ResponseHead, ResponseFault> {
     if !(100..=599).contains(&line.status) {
@@ -238,6 +241,8 @@ fn read_head(
     }
     if line.status == 101 {
         check_switch(request, &seen)?;
+    } else if line.status < 200 && claims_content(line.status, framing) {
+        return Err(ResponseFault::InterimWithContent);
     }
     let body = body(line.status, request.method, framing);
     Ok(ResponseHead {
@@ -254,7 +259,7 @@ fn read_head(
     })
 }
 
-fn check_switch(request: &AskedBy, seen: &Seen) -> Result<(), ResponseFault> {
+fn check_switch(request: AskedBy, seen: &Seen) -> Result<(), ResponseFault> {
     if !request.upgrade {
         return Err(ResponseFault::SwitchNotAsked);
     }
@@ -278,7 +283,7 @@ fn body(status: u16, method: Method, framing: Framing) -> ResponseBody {
 }
 
 /// A 1xx or 204 that frames a body: there is none by the rules, but a backend that says so may well send
-/// one, and its bytes would be taken for the next response. The connection is not used again.
+/// one, and its bytes would be taken for the next response. After a 204 the connection is not used again.
 fn claims_content(status: u16, framing: Framing) -> bool {
     (status < 200 || status == 204) && (framing.chunked || framing.length.is_some_and(|n| n != 0))
 }
@@ -293,4 +298,42 @@ fn parse_keep_alive(value: &[u8]) -> Option<Duration> {
         let seconds = std::str::from_utf8(seconds).ok()?.parse::<u32>().ok()?;
         Some(Duration::from_secs(seconds.into()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(fields: &str) -> ResponseHead {
+        let asked = AskedBy {
+            method: Method::Get,
+            upgrade: false,
+        };
+        let input = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n");
+        parse_response(
+            input.as_bytes(),
+            asked,
+            &HeadLimits::RESPONSE,
+            &mut Vec::new(),
+        )
+        .unwrap()
+        .unwrap()
+        .0
+    }
+
+    #[test]
+    fn how_long_a_backend_keeps_an_idle_connection_is_told() {
+        for (fields, seconds) in [
+            ("Keep-Alive: timeout=5\r\n", Some(5)),
+            ("keep-alive: max=100, Timeout=75\r\n", Some(75)),
+            ("Keep-Alive: timeout=0\r\n", Some(0)),
+            ("Keep-Alive: timeout=soon\r\n", None),
+            ("Keep-Alive: timeout=-1\r\n", None),
+            ("Keep-Alive: 300\r\n", None),
+            ("", None),
+        ] {
+            let told = parse(fields).keep_alive_timeout;
+            assert_eq!(told, seconds.map(Duration::from_secs), "{fields}");
+        }
+    }
 }

@@ -56,10 +56,9 @@ impl Syntax {
             });
         }
         let (content, bare_lf) = match line {
-            [content @ .., b'\r', b'\n'] => (content, false),
+            // Or the CR of a line end whose LF has not come.
+            [content @ .., b'\r', b'\n'] | [content @ .., b'\r'] => (content, false),
             [content @ .., b'\n'] => (content, true),
-            // The CR of a line end whose LF has not come.
-            [content @ .., b'\r'] => (content, false),
             content => (content, false),
         };
         if let Some(fault) = Self::of_bytes(content) {

@@ -5,9 +5,9 @@
 
 use std::net::IpAddr;
 
-use super::super::authority::Authority;
 use super::super::head::{Field, is_token, members};
 use super::super::known::Known;
+use super::super::request::authority::Authority;
 use super::line;
 
 /// A client's connection as backends are told of it. Made once a connection.
@@ -23,7 +23,7 @@ pub struct ClientFields {
 
 impl ClientFields {
     /// `peer` is who connected, `scheme` what is spoken (`http` or `https`), `peer_trusted` whether `peer`
-    /// is one of the LoadBalancer's `trustedProxies`.
+    /// is one of its listener's `trustedProxies`.
     pub fn new(peer: IpAddr, scheme: &'static str, peer_trusted: bool) -> Self {
         let peer = peer.to_canonical();
         let address = peer.to_string();

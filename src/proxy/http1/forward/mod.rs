@@ -13,11 +13,18 @@ pub use client::ClientFields;
 pub use request::{ForwardContext, forward_request};
 pub use response::{ResponseContext, ResponseFraming, forward_response};
 
+use super::framing::is_named;
 use super::head::{Field, Version};
 
 /// Writes `field` as it came.
 fn field_line(buf: &[u8], field: Field, out: &mut Vec<u8>) {
     line(field.name.of(buf), &[field.value.of(buf)], out);
+}
+
+/// Whether `Connection` names `field`, so that it goes no further; `any_named` is false where it names
+/// nothing at all, as nearly always. What we write anew (`Upgrade` in a 101, say) is ours to keep.
+fn is_dropped(any_named: bool, buf: &[u8], fields: &[Field], field: Field) -> bool {
+    any_named && field.known.is_end_to_end() && is_named(buf, fields, field.name.of(buf))
 }
 
 /// Writes one field line whose value is `pieces`, one after the other.

@@ -1,11 +1,10 @@
 //! The head of a request, as the backend gets it.
 
 use super::super::encode::decimal;
-use super::super::framing::is_named;
 use super::super::head::Field;
 use super::super::known::Known;
 use super::super::request::{RequestBody, RequestHead};
-use super::{ClientFields, field_line, line, via};
+use super::{ClientFields, field_line, is_dropped, line, via};
 
 /// What a backend is told beside what the client sent.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +87,7 @@ fn pass(
         Known::Trailer => head.body == RequestBody::Chunked,
         _ => false,
     };
-    if passes && !(head.drops_named && is_named(buf, fields, field.name.of(buf))) {
+    if passes && !is_dropped(head.drops_named, buf, fields, field) {
         field_line(buf, field, out);
     }
 }

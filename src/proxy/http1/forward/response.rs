@@ -1,11 +1,10 @@
 //! The head of a response, as the client gets it.
 
 use super::super::encode::decimal;
-use super::super::framing::is_named;
 use super::super::head::{Field, Version};
 use super::super::known::Known;
 use super::super::response::{ResponseBody, ResponseHead};
-use super::{field_line, line, via};
+use super::{field_line, is_dropped, line, via};
 
 /// How a response's body is framed towards the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +68,7 @@ pub fn forward_response(
     out.extend_from_slice(b"\r\n");
     let mut has_date = false;
     for field in fields {
-        if passes(head, context, field.known)
-            && !(head.drops_named && is_named(buf, fields, field.name.of(buf)))
+        if passes(head, context, field.known) && !is_dropped(head.drops_named, buf, fields, *field)
         {
             has_date |= field.known == Known::Date;
             field_line(buf, *field, out);

@@ -177,7 +177,7 @@ fn an_upgrade_passes_by_the_rules_only() {
 
 fn response(input: &str, asked: AskedBy, client: Version, close: bool) -> String {
     let mut fields = Vec::new();
-    let (head, _) = parse_response(input.as_bytes(), &asked, &HeadLimits::RESPONSE, &mut fields)
+    let (head, _) = parse_response(input.as_bytes(), asked, &HeadLimits::RESPONSE, &mut fields)
         .unwrap()
         .unwrap();
     let context = ResponseContext {
@@ -274,7 +274,7 @@ fn a_switch_of_protocols_keeps_its_upgrade() {
         method: Method::Get,
         upgrade: true,
     };
-    let input = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: upgrade\r\n\
+    let input = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: upgrade, x\r\n\
         Sec-WebSocket-Accept: x\r\n\r\n";
     assert_eq!(
         response(input, asked, Version::Http11, false),

@@ -3,10 +3,9 @@
 //!
 //! Used by `request`.
 
+use super::super::head::Span;
 use super::authority::Authority;
-use super::head::Span;
-use super::request::Method;
-use super::request_fault::RequestFault;
+use super::{Method, RequestFault};
 
 /// How a target was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

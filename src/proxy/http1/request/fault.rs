@@ -3,9 +3,10 @@
 //! After any of these the connection is closed: where one message was not understood, nobody knows where
 //! the next begins.
 
-use super::framing::FramingFault;
-use super::head::{HeadLimits, is_token_byte};
-use super::syntax::Syntax;
+use super::super::framing::FramingFault;
+use super::super::head::{HeadLimits, is_token_byte};
+use super::super::syntax::Syntax;
+use super::MAX_METHOD;
 
 /// A request that is refused. Always the client's fault; its `Display` text is fit for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -127,12 +128,14 @@ pub(super) fn check_partial(head: &[u8], limits: &HeadLimits) -> Result<(), Requ
     if memchr::memchr(b'\n', head).is_some() {
         return Ok(());
     }
-    // Still in the request line: room for a method, two spaces, the target and a version.
-    let method = memchr::memchr(b' ', head).map_or(0, |at| at + 1);
-    if head.len() - method > limits.uri_bytes + b" HTTP/1.1\r".len() {
-        return Err(RequestFault::TargetTooLong);
+    // Still in the request line.
+    match memchr::memchr(b' ', head) {
+        None if head.len() > MAX_METHOD => Err(RequestFault::MethodTooLong),
+        Some(method) if head.len() - method > limits.uri_bytes + b"  HTTP/1.1\r".len() => {
+            Err(RequestFault::TargetTooLong)
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What httparse's `error` about `head` (which starts at the request line) means; `None` where only more
@@ -173,9 +176,6 @@ fn classify_line(head: &[u8], error: httparse::Error, limits: &HeadLimits) -> Re
     if line.iter().any(|b| *b < b' ' || *b == 0x7f) {
         return Syntax::ControlByte.into();
     }
-    if error == httparse::Error::NewLine {
-        return Syntax::BareCr.into();
-    }
     let mut parts = line.split(|b| *b == b' ');
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
     if error == httparse::Error::Version && parts.next().is_none() && is_version(version) {
@@ -195,7 +195,10 @@ fn classify_line(head: &[u8], error: httparse::Error, limits: &HeadLimits) -> Re
 /// Whether `head` ends inside what may become `HTTP/2.0`: httparse refuses it at the `2`, before it can
 /// be told from garbage.
 fn is_cut_version(head: &[u8]) -> bool {
-    let written = head.rsplit(|b| *b == b' ').next().unwrap_or_default();
+    let mut words = head.split(|b| *b == b' ').skip(2);
+    let (Some(written), None) = (words.next(), words.next()) else {
+        return false;
+    };
     let example = b"HTTP/2.0\r";
     written.len() <= example.len()
         && written.iter().zip(example).all(|(b, like)| {

@@ -1,0 +1,10 @@
+//! The HTTP/1 codec: tables of strange messages, random messages at every cut, and the judgement of
+//! other people's parsers. No sockets of our own.
+
+#[path = "../proxy/cases/mod.rs"]
+mod cases;
+mod cuts;
+mod generate;
+mod judges;
+mod reading;
+mod tables;
