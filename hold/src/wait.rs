@@ -19,7 +19,7 @@ pub struct Options {
     pub targets: Vec<String>,
     /// The targets' namespace.
     pub namespace: String,
-    /// Who holds; the targets where absent. Asking twice with one key is one hold.
+    /// Who holds; the namespace and the targets where absent. Asking twice with one key is one hold.
     pub key: Option<String>,
     /// What the caller can wait at most; the Backends' drain timeouts where absent.
     pub grace: Option<Duration>,
@@ -47,9 +47,14 @@ impl Options {
         }
     }
 
+    /// Names of Backends are unique in their namespace only.
+    fn default_key(&self) -> String {
+        format!("{}: {}", self.namespace, self.targets.join(" "))
+    }
+
     fn request(&self, grace: Option<Duration>) -> HoldAsk {
         HoldAsk {
-            key: self.key.clone().unwrap_or_else(|| self.targets.join(" ")),
+            key: self.key.clone().unwrap_or_else(|| self.default_key()),
             targets: self.targets.clone(),
             namespace: self.namespace.clone(),
             grace_seconds: grace.map(|grace| grace.as_secs_f64()),
