@@ -25,7 +25,7 @@ Options:
                            allows, less the time the server needs to stop
                            [default: the Backend's drain timeout; 300s where nobody answers]
       --key KEY            who holds; asking again with the same key is the same hold
-                           [default: the targets]
+                           [default: the namespace and the targets]
       --restart            the server comes back: restartTimeoutSeconds is the drain timeout
   -n, --namespace NAME     the Backend's namespace [default: default]
   -o, --output FORMAT      text, or json: one line on stdout at the end [default: text]

@@ -19,7 +19,7 @@ pub struct Options {
     pub targets: Vec<String>,
     /// The targets' namespace.
     pub namespace: String,
-    /// Who holds; the targets where absent. Asking twice with one key is one hold.
+    /// Who holds; the namespace and the targets where absent. Asking twice with one key is one hold.
     pub key: Option<String>,
     /// What the caller can wait at most; the Backends' drain timeouts where absent.
     pub grace: Option<Duration>,
@@ -47,9 +47,14 @@ impl Options {
         }
     }
 
+    /// Names of Backends are unique in their namespace only.
+    fn default_key(&self) -> String {
+        format!("{}: {}", self.namespace, self.targets.join(" "))
+    }
+
     fn request(&self, grace: Option<Duration>) -> HoldAsk {
         HoldAsk {
-            key: self.key.clone().unwrap_or_else(|| self.targets.join(" ")),
+            key: self.key.clone().unwrap_or_else(|| self.default_key()),
             targets: self.targets.clone(),
             namespace: self.namespace.clone(),
             grace_seconds: grace.map(|grace| grace.as_secs_f64()),
@@ -96,12 +101,9 @@ struct Hold<'a> {
 impl Hold<'_> {
     /// One call; Err says why it brought no outcome.
     fn call(&mut self) -> Result<Outcome, String> {
-        let now = Instant::now();
-        let grace = self.deadline.grace_to_ask(now);
-        if grace == Some(Duration::ZERO) {
-            // In the margin behind the deadline there is nothing left to ask for.
-            return Err("the deadline has come".to_owned());
-        }
+        let grace = self.deadline.grace_to_ask(Instant::now());
+        // Zero would be refused; `rest` ends the hold where nothing is left to ask for.
+        let grace = grace.map(|grace| grace.max(Duration::from_millis(1)));
         let request = self.options.request(grace);
         let silence = self.options.silence;
         let replies = ask::ask(self.options.socket.clone(), &request, silence)
@@ -192,7 +194,7 @@ impl Hold<'_> {
     /// Waits before the next call; the outcome where there is no time for one.
     fn rest(&mut self, why: String) -> Option<Outcome> {
         let now = Instant::now();
-        let left = self.deadline.instant().saturating_duration_since(now);
+        let left = self.deadline.left_to_ask(now);
         if left.is_zero() {
             return Some(Outcome::GaveUp {
                 waited: now - self.start,

@@ -13,6 +13,8 @@ mod metrics;
 mod ndjson;
 mod observe;
 pub mod parts;
+#[cfg(test)]
+mod port_tests;
 mod problem;
 pub mod readiness;
 mod request;

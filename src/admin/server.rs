@@ -5,6 +5,7 @@ use std::io;
 
 use axum::Router;
 use axum::middleware;
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use super::guard;
@@ -19,6 +20,12 @@ pub async fn serve_unix(mut socket: AdminSocket, router: Router) -> io::Result<(
 /// The admin API on a TCP port. There is no authentication: the caller binds loopback addresses only.
 pub async fn serve_tcp(listener: TcpListener, router: Router) -> io::Result<()> {
     let guarded = router.layer(middleware::from_fn(guard::only_from_here));
+    // The last line of a stream must not wait for the one before to be acknowledged.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set on an admin connection");
+        }
+    });
     axum::serve(listener, guarded).await
 }
 

@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// A bound admin socket. Dropping it removes the file, if it is still ours.
@@ -140,6 +140,8 @@ fn bind_privately(dir: &Path, path: &Path) -> io::Result<AdminSocket> {
     let _ = fs::remove_dir_all(&private);
     DirBuilder::new().mode(0o700).create(&private)?;
     let bound = (|| {
+        // Moving would take a longer name than any client can connect to.
+        SocketAddr::from_pathname(path)?;
         let made = private.join("s");
         let listener = UnixListener::bind(&made)?;
         fs::set_permissions(&made, Permissions::from_mode(0o600))?;
@@ -191,6 +193,17 @@ mod tests {
         );
         UnixStream::connect(&path).unwrap();
         drop(live);
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_bound_says_which_option_to_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.join("admin.sock"), dir.path().join("x".repeat(120))] {
+            let error = AdminSocket::bind(&path).unwrap_err().to_string();
+            assert!(error.contains("--admin-socket"), "{error}");
+        }
     }
 
     #[test]
