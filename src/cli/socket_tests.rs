@@ -333,7 +333,10 @@ fn what_the_configuration_says_is_a_conflict_and_no_configuration_is_no_verdict(
     assert_eq!(code(&running.run("enable be/web")), 1);
     running.fake.configuration.lock().unwrap().revision = 0;
     // Unknown would be a guess, and lastcall-hold would let its server go on it.
-    assert_eq!(code(&running.run("wait be/web --for=drained")), 4);
+    assert_eq!(
+        code(&running.run("wait be/web --for=drained --timeout 1s")),
+        4
+    );
     assert_eq!(code(&running.run("status be/wep")), 4);
 }
 
