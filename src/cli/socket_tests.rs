@@ -169,10 +169,11 @@ fn drain_wait_outlives_a_restart_of_lastcall_and_asks_for_the_drain_again() {
     let mut running = Running::start();
     running.fake.set(ServiceState::InService, DEREGISTERING, 2);
     let drain = running.spawn("drain --wait be/web");
-    // Waiting has begun once its subscription to changes is there.
-    until("the wait", || running.fake.changes.receiver_count() > 0);
-    let before = running.fake.states.lock().unwrap().len();
+    // The crash comes when the drain was answered and the wait has been asked for, before its first
+    // line or after it.
+    until("the wait", || running.fake.looks.load(Ordering::SeqCst) > 0);
     running.crash();
+    let before = running.fake.states.lock().unwrap().len();
     running.fake.set(ServiceState::InService, IN_SERVICE, 0);
     assert!(!drain.is_finished(), "ended by a crash");
     running.serve();
