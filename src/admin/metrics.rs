@@ -3,14 +3,11 @@
 
 use std::time::Duration;
 
-use prometheus::proto::{self, MetricFamily, MetricType};
-use prometheus::{Encoder, TextEncoder};
-
-use crate::model::histogram::Histogram;
+use super::exposition::{Families, Family, flag, float};
 use crate::model::report::{
     BackendReport, ConfigurationReport, DEREGISTERING, EndpointReport, ServiceState,
 };
-use crate::model::totals::{DataPlaneTotals, DrainTotals};
+use crate::model::totals::{DataPlaneTotals, DrainTotals, ListenerTotals};
 
 /// All numbers of one moment.
 #[derive(Clone, Debug)]
@@ -29,16 +26,13 @@ pub(super) fn encode(scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
     let mut families = Families::default();
     process(&mut families, scrape);
     configuration(&mut families, &scrape.configuration);
+    listeners(&mut families, &scrape.data_plane.listeners);
     data_plane(&mut families, &scrape.data_plane);
     drains(&mut families, &scrape.drains);
     if let Some(backends) = &scrape.backends {
         endpoints(&mut families, backends);
     }
-    let mut text = Vec::new();
-    // The encoder refuses a family without a metric: no listener, no endpoint.
-    families.0.retain(|family| !family.get_metric().is_empty());
-    TextEncoder::new().encode(&families.0, &mut text)?;
-    Ok(text)
+    families.encode()
 }
 
 fn process(families: &mut Families, scrape: &Scrape) {
@@ -87,30 +81,12 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     families
         .gauge("lastcall_workers", "Worker threads")
         .put(&[], float(totals.workers));
-    let mut open = families.gauge("lastcall_connections", "Client connections that are open");
-    for one in &totals.listeners {
-        let labels = [
-            ("load_balancer", &*one.load_balancer),
-            ("listener", &*one.listener),
-        ];
-        open.put(&labels, float(one.connections_open));
-    }
-    let mut total = families.counter("lastcall_connections_total", "Client connections accepted");
-    for one in &totals.listeners {
-        let labels = [
-            ("load_balancer", &*one.load_balancer),
-            ("listener", &*one.listener),
-        ];
-        total.put(&labels, float(one.connections_total));
-    }
     let mut requests = families.counter(
         "lastcall_requests_total",
         "Responses sent to clients, by the class of their status",
     );
-    for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
-        .iter()
-        .zip(totals.responses)
-    {
+    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+    for (class, count) in classes.iter().zip(totals.responses) {
         requests.put(&[("status_class", class)], float(count));
     }
     let mut refused = families.counter(
@@ -120,45 +96,71 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     for (reason, count) in &totals.refused {
         refused.put(&[("reason", reason)], float(*count));
     }
-    for (name, help, count) in [
-        (
-            "lastcall_retries_total",
-            "Attempts beyond the first of a request",
-            totals.retries,
-        ),
-        (
-            "lastcall_cuts_total",
-            "Exchanges ended by force: deadline, Disabled, draining disabled",
-            totals.cuts,
-        ),
-        (
-            "lastcall_received_bytes_total",
-            "Bytes received from clients",
-            totals.received_bytes,
-        ),
-        (
-            "lastcall_sent_bytes_total",
-            "Bytes sent to clients",
-            totals.sent_bytes,
-        ),
-        (
-            "lastcall_upstream_connects_total",
-            "Connections opened to endpoints",
-            totals.upstream_connects,
-        ),
-        (
-            "lastcall_upstream_reuses_total",
-            "Requests sent over a kept connection",
-            totals.upstream_reuses,
-        ),
-        (
-            "lastcall_upstream_connect_failures_total",
-            "Connections to endpoints that could not be opened",
-            totals.upstream_connect_failures,
-        ),
-    ] {
-        families.counter(name, help).put(&[], float(count));
+    for (name, help, read) in PLAIN_COUNTERS {
+        families.counter(name, help).put(&[], float(read(totals)));
     }
+}
+
+/// One number of the workers.
+type ReadTotal = fn(&DataPlaneTotals) -> u64;
+
+/// The workers' counters that have no labels.
+const PLAIN_COUNTERS: [(&str, &str, ReadTotal); 7] = [
+    (
+        "lastcall_retries_total",
+        "Attempts beyond the first of a request",
+        |totals| totals.retries,
+    ),
+    (
+        "lastcall_cuts_total",
+        "Exchanges ended by force: deadline, Disabled, draining disabled",
+        |totals| totals.cuts,
+    ),
+    (
+        "lastcall_received_bytes_total",
+        "Bytes received from clients",
+        |totals| totals.received_bytes,
+    ),
+    (
+        "lastcall_sent_bytes_total",
+        "Bytes sent to clients",
+        |totals| totals.sent_bytes,
+    ),
+    (
+        "lastcall_upstream_connects_total",
+        "Connections opened to endpoints",
+        |totals| totals.upstream_connects,
+    ),
+    (
+        "lastcall_upstream_reuses_total",
+        "Requests sent over a kept connection",
+        |totals| totals.upstream_reuses,
+    ),
+    (
+        "lastcall_upstream_connect_failures_total",
+        "Connections to endpoints that could not be opened",
+        |totals| totals.upstream_connect_failures,
+    ),
+];
+
+fn listeners(families: &mut Families, listeners: &[ListenerTotals]) {
+    let put = |mut family: Family<'_>, read: fn(&ListenerTotals) -> u64| {
+        for one in listeners {
+            let labels = [
+                ("load_balancer", &*one.load_balancer),
+                ("listener", &*one.listener),
+            ];
+            family.put(&labels, float(read(one)));
+        }
+    };
+    put(
+        families.gauge("lastcall_connections", "Client connections that are open"),
+        |one| one.connections_open,
+    );
+    put(
+        families.counter("lastcall_connections_total", "Client connections accepted"),
+        |one| one.connections_total,
+    );
 }
 
 fn drains(families: &mut Families, totals: &DrainTotals) {
@@ -263,86 +265,11 @@ fn state_of(one: &EndpointReport) -> &'static str {
     }
 }
 
-#[derive(Default)]
-struct Families(Vec<MetricFamily>);
-
-impl Families {
-    fn gauge(&mut self, name: &str, help: &str) -> Family<'_> {
-        self.family(name, help, MetricType::GAUGE)
-    }
-
-    fn counter(&mut self, name: &str, help: &str) -> Family<'_> {
-        self.family(name, help, MetricType::COUNTER)
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, values: &Histogram) {
-        let buckets = values.cumulative().map(|(bound, count)| {
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(bound);
-            bucket.set_cumulative_count(count);
-            bucket
-        });
-        let mut histogram = proto::Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(values.count());
-        histogram.set_sample_sum(values.sum().as_secs_f64());
-        let mut metric = proto::Metric::default();
-        metric.set_histogram(histogram);
-        self.family(name, help, MetricType::HISTOGRAM)
-            .0
-            .mut_metric()
-            .push(metric);
-    }
-
-    fn family(&mut self, name: &str, help: &str, kind: MetricType) -> Family<'_> {
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
-        Family(self.0.push_mut(family))
-    }
-}
-
-struct Family<'a>(&'a mut MetricFamily);
-
-impl Family<'_> {
-    fn put(&mut self, labels: &[(&str, &str)], value: f64) {
-        let labels = labels.iter().map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        });
-        let mut metric = proto::Metric::from_label(labels.collect());
-        if self.0.get_field_type() == MetricType::COUNTER {
-            let mut counter = proto::Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.0.mut_metric().push(metric);
-    }
-}
-
-fn flag(yes: bool) -> f64 {
-    if yes { 1.0 } else { 0.0 }
-}
-
-/// Prometheus' numbers are floats; above 2^53 the last digits are lost, which no rate sees.
-#[expect(clippy::cast_precision_loss)]
-fn float(count: u64) -> f64 {
-    count as f64
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use crate::admin::test_parts::{backend, endpoint};
     use crate::model::report::IN_SERVICE;
-    use crate::model::totals::ListenerTotals;
 
     /// A scrape in which every family has a metric.
     pub(in crate::admin) fn full_scrape() -> Scrape {

@@ -7,6 +7,7 @@
 mod change;
 #[cfg(test)]
 mod document_tests;
+mod exposition;
 mod guard;
 mod hold;
 mod metrics;

@@ -20,7 +20,7 @@ use crate::model::Target;
 use crate::model::report::{BackendReport, EndpointReport};
 
 /// How often the number in flight is read; changes of state come at once.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn wait(
     State(parts): State<Shared>,

@@ -105,6 +105,7 @@ impl Drain {
             target,
             goal: Goal::Drained,
             limit: self.timeout.unwrap_or(LONGEST_DRAIN) + MARGIN,
+            answered: true,
         };
         // A lastcall that was restarted has forgotten the drain: asked again, with the rest of its time.
         until

@@ -169,10 +169,11 @@ fn drain_wait_outlives_a_restart_of_lastcall_and_asks_for_the_drain_again() {
     let mut running = Running::start();
     running.fake.set(ServiceState::InService, DEREGISTERING, 2);
     let drain = running.spawn("drain --wait be/web");
-    // Waiting has begun once its subscription to changes is there.
-    until("the wait", || running.fake.changes.receiver_count() > 0);
-    let before = running.fake.states.lock().unwrap().len();
+    // The crash comes when the drain was answered and the wait has been asked for, before its first
+    // line or after it.
+    until("the wait", || running.fake.looks.load(Ordering::SeqCst) > 0);
     running.crash();
+    let before = running.fake.states.lock().unwrap().len();
     running.fake.set(ServiceState::InService, IN_SERVICE, 0);
     assert!(!drain.is_finished(), "ended by a crash");
     running.serve();
@@ -333,7 +334,10 @@ fn what_the_configuration_says_is_a_conflict_and_no_configuration_is_no_verdict(
     assert_eq!(code(&running.run("enable be/web")), 1);
     running.fake.configuration.lock().unwrap().revision = 0;
     // Unknown would be a guess, and lastcall-hold would let its server go on it.
-    assert_eq!(code(&running.run("wait be/web --for=drained")), 4);
+    assert_eq!(
+        code(&running.run("wait be/web --for=drained --timeout 1s")),
+        4
+    );
     assert_eq!(code(&running.run("status be/wep")), 4);
 }
 

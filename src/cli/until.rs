@@ -24,6 +24,8 @@ pub(super) struct Until<'a> {
     pub(super) goal: Goal,
     /// When to stop waiting.
     pub(super) limit: Duration,
+    /// lastcall has just answered: where it does not now, it is restarting.
+    pub(super) answered: bool,
 }
 
 /// How it ended.
@@ -83,7 +85,7 @@ impl Until<'_> {
         F: Future<Output = Result<(), Failure>>,
     {
         let begun = Instant::now();
-        let mut progress = ProgressLine::new();
+        let mut progress = ProgressLine::new(self.answered);
         let mut pause = PAUSES.0;
         let mut result = self.call(begun, &mut progress).await;
         loop {
@@ -91,7 +93,7 @@ impl Until<'_> {
             match result {
                 // A target that was there and is unknown after a restart may come back with the
                 // next reload; the limit ends the doubt.
-                Err(failure) if progress.heard && !left.is_zero() && may_pass(&failure) => {
+                Err(failure) if progress.answered && !left.is_zero() && may_pass(&failure) => {
                     progress.show(&format!("{failure}; asking again"));
                 }
                 other => {
@@ -120,9 +122,9 @@ impl Until<'_> {
             left.as_secs_f64().max(0.001),
         );
         let mut lines = self.client.lines::<WaitLine>(&path).await?;
+        progress.answered = true;
         loop {
             let line = lines.next().await?;
-            progress.heard = true;
             match line {
                 WaitLine::Waiting {
                     in_flight,
@@ -167,14 +169,14 @@ fn waiting(target: &Target, in_flight: u64, endpoints: &[EndpointReport]) -> Str
 /// One line on stderr that is written over and over, where somebody looks at it.
 struct ProgressLine {
     terminal: bool,
-    heard: bool,
+    answered: bool,
 }
 
 impl ProgressLine {
-    fn new() -> Self {
+    fn new(answered: bool) -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),
-            heard: false,
+            answered,
         }
     }
 

@@ -45,6 +45,7 @@ impl Wait {
             target: &target,
             goal: self.goal,
             limit: self.timeout,
+            answered: false,
         };
         let waited = block_on(until.wait(|_| async { Ok(()) }))?;
         self.reach.print(&waited.sentence(), &waited)?;
