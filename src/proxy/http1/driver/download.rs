@@ -86,7 +86,7 @@ impl Exchange<'_> {
         let broken = |why| Failure::Unanswered(Unanswered::Broken(why));
         let parsed = parse_response(
             self.link.buffer.filled(),
-            &asked,
+            asked,
             &HeadLimits::RESPONSE,
             fields,
         );
