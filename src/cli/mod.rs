@@ -5,6 +5,7 @@
 mod change;
 mod client;
 mod crds;
+pub mod demo;
 mod disable;
 #[cfg(test)]
 mod document_tests;
