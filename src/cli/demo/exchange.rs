@@ -139,11 +139,12 @@ async fn send(writer: &mut OwnedWriteHalf, host: &str, planned: &Planned) -> io:
             bytes,
             chunked,
         } => {
-            if chunked {
-                head.push_str("Transfer-Encoding: chunked\r\n\r\n");
+            let framing = if chunked {
+                "Transfer-Encoding: chunked\r\n\r\n".to_owned()
             } else {
-                head += &format!("Content-Length: {bytes}\r\n\r\n");
-            }
+                format!("Content-Length: {bytes}\r\n\r\n")
+            };
+            head.push_str(&framing);
             writer.write_all(head.as_bytes()).await?;
             send_spread(writer, planned.id, bytes, over, chunked).await
         }

@@ -21,8 +21,10 @@ mod screen;
 mod timeline;
 pub mod wire;
 
+use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,13 +51,13 @@ const INTERRUPTED: u8 = 130;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// How long it lasts, seconds (10 to 600)
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(10..=600))]
+    #[arg(long, default_value_t = 30, value_parser = within(10_u64, 600))]
     seconds: u64,
     /// Servers behind each of the two lastcalls (2 to 20)
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=20))]
+    #[arg(long, default_value_t = 4, value_parser = within(2_u8, 20))]
     backends: u8,
     /// Requests a second to each of the two, on average (20 to 1000)
-    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(20..=1000))]
+    #[arg(long, default_value_t = 150, value_parser = within(20_u32, 1000))]
     rate: u32,
     /// The plan of requests is drawn from this number; the same number, the same requests
     #[arg(long, default_value_t = 1)]
@@ -66,6 +68,19 @@ pub struct Args {
     /// Keep the folder with configurations, logs and the servers' records, and say where it is
     #[arg(long)]
     keep: bool,
+}
+
+/// A whole number between two others; the error says between which.
+fn within<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| format!("it takes a whole number from {least} to {most}"))
+    }
 }
 
 /// What the result looks like.
@@ -169,5 +184,21 @@ fn put_away(folder: TempDir, keep: bool) {
         eprintln!("kept: {}", folder.keep().display());
     } else if let Err(error) = folder.close() {
         eprintln!("the temporary folder could not be removed: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_out_of_range_is_told_the_range() {
+        let seconds = within(10_u64, 600);
+        assert_eq!(seconds("10"), Ok(10));
+        assert_eq!(seconds("600"), Ok(600));
+        for wrong in ["9", "601", "-1", "1.5", "x", ""] {
+            let error = "it takes a whole number from 10 to 600";
+            assert_eq!(seconds(wrong), Err(error.to_owned()), "{wrong}");
+        }
     }
 }
