@@ -132,22 +132,22 @@ pub fn stream(pieces: &[&[u8]], pause: Duration, trailers: &[&str]) -> Vec<Step>
         .iter()
         .filter_map(|line| line.split(':').next())
         .collect();
-    let mut head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n".to_owned();
-    if !names.is_empty() {
-        head += &format!("Trailer: {}\r\n", names.join(", "));
-    }
-    let mut steps = vec![Step::Send(format!("{head}\r\n").into_bytes())];
+    let names = if names.is_empty() {
+        String::new()
+    } else {
+        format!("Trailer: {}\r\n", names.join(", "))
+    };
+    let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{names}\r\n");
+    let mut steps = vec![Step::Send(head.into_bytes())];
     for (index, piece) in pieces.iter().enumerate() {
         if index > 0 {
             steps.push(Step::Pause(pause));
         }
         steps.push(Step::Send(chunk(piece)));
     }
-    let mut end = "0\r\n".to_owned();
-    for line in trailers {
-        end += &format!("{line}\r\n");
-    }
-    steps.push(Step::Send(format!("{end}\r\n").into_bytes()));
+    let lines: Vec<&str> = trailers.iter().flat_map(|line| [*line, "\r\n"]).collect();
+    let end = format!("0\r\n{}\r\n", lines.concat());
+    steps.push(Step::Send(end.into_bytes()));
     steps
 }
 
@@ -445,7 +445,7 @@ impl Connection<'_> {
     }
 
     fn read_more(&mut self) -> io::Result<bool> {
-        let mut piece = [0; 64 * 1024];
+        let mut piece = [0; 16 * 1024];
         let length = self.stream.read(&mut piece)?;
         self.unread.extend_from_slice(&piece[..length]);
         self.shared.inner.lock().unwrap().raw[self.index].extend_from_slice(&piece[..length]);

@@ -26,7 +26,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A LoadBalancer `test` whose `defaultBackend` is `web`, with these static endpoints.
+    /// A `LoadBalancer` called `test` whose `defaultBackend` is `web`, with these static endpoints.
     pub fn new(endpoints: &[SocketAddr]) -> Self {
         let mut config = Self {
             port: free_port(),
