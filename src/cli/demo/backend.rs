@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +16,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use crate::cli::Failure;
+
 use super::exchange::send_spread;
 use super::plan::{Checksum, content};
 use super::record::{Recorder, What};
 use super::wire::{Head, Reader, WireError};
 
-/// The flags of `lastcall demo-backend`.
+/// `lastcall demo-backend`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub struct DemoBackend {
     /// Where it listens; port 0 takes a free one. The address is printed as the first line.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -36,21 +37,23 @@ pub struct Args {
     name: String,
 }
 
-/// Serves until SIGTERM, or until standard input ends, which is how a parent that was killed looks.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?
-        .block_on(serve(args))
+impl DemoBackend {
+    /// Serves until SIGTERM, or until standard input ends, which is how a parent that was killed looks.
+    pub fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        Ok(runtime.block_on(serve(self))?)
+    }
 }
 
-async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
+async fn serve(args: DemoBackend) -> anyhow::Result<()> {
     let recorder = Recorder::create(&args.record)
         .with_context(|| format!("--record {}: cannot be written", args.record.display()))?;
     let server = Arc::new(Server {
         recorder,
-        name: args.name.clone(),
+        name: args.name,
     });
     let listener = TcpListener::bind(args.listen)
         .await
@@ -62,7 +65,7 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
         biased;
         _ = terminate.recv() => {
             server.recorder.note(What::Sigterm, None)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
         never = Arc::clone(&server).accept(listener) => match never? {},
     }

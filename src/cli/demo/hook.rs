@@ -3,14 +3,16 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
-use lastcall_hold::{Options, run as hold};
+use anyhow::Context;
+use lastcall_hold::{Options, Outcome, run as hold};
 
-/// The flags of `lastcall demo-hook`.
+use crate::cli::Failure;
+
+/// `lastcall demo-hook`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub struct DemoHook {
     /// The admin socket of lastcall.
     #[arg(long)]
     admin_socket: PathBuf,
@@ -21,12 +23,20 @@ pub struct Args {
     target: String,
 }
 
-/// Holds, and prints the outcome as one JSON line: that of `lastcall-hold -o json`.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut options = Options::new(vec![args.target.clone()]);
-    options.socket.clone_from(&args.admin_socket);
-    options.grace = Some(Duration::try_from_secs_f64(args.grace_seconds)?);
-    let outcome = hold(&options, &mut |_| ());
-    writeln!(std::io::stdout(), "{}", outcome.to_json())?;
-    Ok(ExitCode::from(outcome.exit_code()))
+impl DemoHook {
+    /// Holds, and prints the outcome as one JSON line: that of `lastcall-hold -o json`.
+    pub fn run(self) -> Result<(), Failure> {
+        let mut options = Options::new(vec![self.target]);
+        options.socket = self.admin_socket;
+        options.grace = Some(
+            Duration::try_from_secs_f64(self.grace_seconds)
+                .map_err(|error| Failure::Usage(format!("--grace-seconds: {error}")))?,
+        );
+        let outcome = hold(&options, &mut |_| ());
+        writeln!(std::io::stdout(), "{}", outcome.to_json()).context("print the outcome")?;
+        match outcome {
+            Outcome::Refused(problem) => Err(Failure::Usage(problem.detail)),
+            Outcome::Released { .. } | Outcome::GaveUp { .. } => Ok(()),
+        }
+    }
 }

@@ -22,8 +22,8 @@ mod timeline;
 pub mod wire;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,21 +35,26 @@ use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::cli::Failure;
+
 use board::Board;
-use report::{Report, RunReport, Verdict};
+use report::{Report, RunReport};
 use scene::Run;
 use timeline::Timeline;
 
-/// What is interrupted ends with this, as a shell expects of SIGINT.
-const INTERRUPTED: u8 = 130;
+/// What `--help` says after the options.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    with draining nothing was lost, without it something was
+  1    with draining a request failed; or nothing failed without it, and the run shows nothing; or
+       the demo could not run
+  2    the command line is wrong
+  130  interrupted; nothing is left behind";
 
-/// Shows what draining is for, with real processes and real load on this machine.
-///
-/// Exit codes: 0 where draining lost nothing and the run without it lost something; 1 where a request
-/// failed with draining on, where nothing failed without it (then the run shows nothing), or where the demo
-/// could not run; 2 for a wrong command line; 130 when interrupted.
+/// `lastcall demo`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+#[command(after_help = AFTER_HELP)]
+pub struct Demo {
     /// How long it lasts, seconds (10 to 600)
     #[arg(long, default_value_t = 30, value_parser = within(10_u64, 600))]
     seconds: u64,
@@ -92,33 +97,33 @@ enum Output {
     Json,
 }
 
-/// Runs the demo to its end or to a signal, and leaves no process and no file behind.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    raise_file_limit();
-    let folder = tempfile::Builder::new()
-        .prefix("lastcall-demo-")
-        .tempdir()
-        .context("make a temporary folder")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    let result = runtime.block_on(until_interrupted(compare(args, folder.path())));
-    // Its children are gone with the future; the folder goes after them.
-    drop(runtime);
-    put_away(folder, args.keep);
-    let Some(report) = result? else {
-        return Ok(ExitCode::from(INTERRUPTED));
-    };
-    match args.output {
-        Output::Table => print!("{}", report.table()),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+impl Demo {
+    /// Runs the demo to its end or to a signal, and leaves no process and no file behind.
+    pub fn run(self) -> Result<(), Failure> {
+        raise_file_limit();
+        let folder = tempfile::Builder::new()
+            .prefix("lastcall-demo-")
+            .tempdir()
+            .context("make a temporary folder")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        let result = runtime.block_on(until_interrupted(compare(&self, folder.path())));
+        // Its children are gone with the future; the folder goes after them.
+        drop(runtime);
+        put_away(folder, self.keep);
+        let report = result?.ok_or(Failure::Interrupted)?;
+        let text = match self.output {
+            Output::Table => report.table(),
+            Output::Json => serde_json::to_string_pretty(&report).context("write JSON")? + "\n",
+        };
+        std::io::stdout()
+            .write_all(text.as_bytes())
+            .context("print the result")?;
+        Ok(report.check()?)
     }
-    Ok(match report.verdict() {
-        Verdict::Shown => ExitCode::SUCCESS,
-        Verdict::Lost | Verdict::NothingToLose => ExitCode::FAILURE,
-    })
 }
 
 /// The future's result, or `None` where a signal came first. Dropping the future ends the children.
@@ -136,7 +141,7 @@ async fn until_interrupted<T>(
     }
 }
 
-async fn compare(args: &Args, folder: &Path) -> anyhow::Result<Report> {
+async fn compare(args: &Demo, folder: &Path) -> anyhow::Result<Report> {
     let servers = usize::from(args.backends);
     let timeline = Timeline::new(Duration::from_secs(args.seconds), servers);
     let plan = timeline.outline(args.seed, f64::from(args.rate)).draw();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use anyhow::bail;
 use serde::Serialize;
 
 use super::kubelet::Ending;
@@ -253,9 +254,30 @@ impl Report {
             let name = format!("  {} ({})", left.endpoint, words(left.scene));
             let _ = writeln!(text, "{name:<30}{:>22}{:>18}", drain(left), drain(right));
         }
-        text.push('\n');
-        text.push_str(&self.conclusion());
+        if self.verdict() == Verdict::Shown {
+            let _ = writeln!(
+                text,
+                "\nWith draining no request was lost; without it {} of the same {} were.",
+                self.without_draining.failed, self.with_draining.requests
+            );
+        }
         text
+    }
+
+    /// An error that says what was not shown.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let with = &self.with_draining;
+        match self.verdict() {
+            Verdict::Shown => Ok(()),
+            Verdict::Lost => bail!(
+                "with draining {} requests failed, and {} were in flight at a SIGTERM",
+                with.failed,
+                with.in_flight_at_sigterm
+            ),
+            Verdict::NothingToLose => bail!(
+                "no request was lost without draining either, so this run says nothing about draining"
+            ),
+        }
     }
 
     fn kinds(&self) -> impl Iterator<Item = &String> {
@@ -265,25 +287,6 @@ impl Report {
             .flat_map(|run| run.failures.keys())
             .collect();
         kinds.into_iter()
-    }
-
-    fn conclusion(&self) -> String {
-        let with = &self.with_draining;
-        match self.verdict() {
-            Verdict::Shown => format!(
-                "With draining no request was lost; without it {} of the same {} were.\n",
-                self.without_draining.failed, with.requests
-            ),
-            Verdict::Lost => format!(
-                "FAILED: with draining {} requests failed, and {} were in flight at a SIGTERM.\n",
-                with.failed, with.in_flight_at_sigterm
-            ),
-            Verdict::NothingToLose => {
-                "FAILED: no request was lost without draining either, so this \
-                run says nothing about draining.\n"
-                    .to_owned()
-            }
-        }
     }
 }
 
@@ -348,7 +351,9 @@ mod tests {
             (run(50, 0), run(0, 1), Verdict::Lost),
             (run(0, 0), run(0, 0), Verdict::NothingToLose),
         ] {
-            assert_eq!(report(without, with).verdict(), verdict);
+            let report = report(without, with);
+            assert_eq!(report.verdict(), verdict);
+            assert_eq!(report.check().is_ok(), verdict == Verdict::Shown);
         }
     }
 
