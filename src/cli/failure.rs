@@ -42,6 +42,9 @@ pub enum Failure {
     /// It is not so, and the time is over; or it is so by force.
     #[error("{0}")]
     NotReached(String),
+    /// A signal came first.
+    #[error("interrupted")]
+    Interrupted,
     /// Anything else.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
@@ -52,6 +55,8 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Other(_) => 1,
+            // What shells expect of SIGINT.
+            Failure::Interrupted => 130,
             Failure::Refused(refused) => match refused.problem.status {
                 400 | 404 => 2,
                 503 => 4,
@@ -115,6 +120,7 @@ mod tests {
             (Failure::Usage(String::new()), 2),
             (Failure::Other(anyhow::anyhow!("x")), 1),
             (lost, 4),
+            (Failure::Interrupted, 130),
         ] {
             assert_eq!(failure.exit_code(), code, "{failure:?}");
         }

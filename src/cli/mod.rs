@@ -5,6 +5,7 @@
 mod change;
 mod client;
 mod crds;
+pub mod demo;
 mod disable;
 #[cfg(test)]
 mod document_tests;
@@ -67,6 +68,14 @@ pub enum Command {
     Wait(wait::Wait),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`
     Crds(crds::Crds),
+    /// Show what draining is for: real servers under load, with and without it
+    Demo(demo::Demo),
+    /// One of the demo's servers
+    #[command(hide = true)]
+    DemoBackend(demo::backend::DemoBackend),
+    /// The stop hook of one of the demo's servers
+    #[command(hide = true)]
+    DemoHook(demo::hook::DemoHook),
 }
 
 impl Command {
@@ -80,6 +89,9 @@ impl Command {
             Command::Disable(command) => command.run(),
             Command::Wait(command) => command.run(),
             Command::Crds(command) => command.run(&mut std::io::stdout()).map_err(Failure::Other),
+            Command::Demo(command) => command.run(),
+            Command::DemoBackend(command) => command.run(),
+            Command::DemoHook(command) => command.run(),
         }
     }
 }

@@ -1,0 +1,215 @@
+//! `lastcall demo-backend` (hidden): a server with the unkind habit of most apps: on SIGTERM it exits at
+//! once, whatever is in flight. What it did stands in its record. The demo runs it as a child process, in
+//! place of a container.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::cli::Failure;
+
+use super::exchange::send_spread;
+use super::plan::{Checksum, content};
+use super::record::{Recorder, What};
+use super::wire::{Head, Reader, WireError};
+
+/// `lastcall demo-backend`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoBackend {
+    /// Where it listens; port 0 takes a free one. The address is printed as the first line.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The file that its record goes to, one JSON line an event.
+    #[arg(long)]
+    record: PathBuf,
+    /// Its name, sent as `X-Server` with every answer.
+    #[arg(long)]
+    name: String,
+}
+
+impl DemoBackend {
+    /// Serves until SIGTERM, or until standard input ends, which is how a parent that was killed looks.
+    pub fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        Ok(runtime.block_on(serve(self))?)
+    }
+}
+
+async fn serve(args: DemoBackend) -> anyhow::Result<()> {
+    let recorder = Recorder::create(&args.record)
+        .with_context(|| format!("--record {}: cannot be written", args.record.display()))?;
+    let server = Arc::new(Server {
+        recorder,
+        name: args.name,
+    });
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("--listen {}: cannot be bound", args.listen))?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    end_with_parent();
+    print_address(listener.local_addr()?)?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {
+            server.recorder.note(What::Sigterm, None)?;
+            Ok(())
+        }
+        never = Arc::clone(&server).accept(listener) => match never? {},
+    }
+}
+
+/// A thread of its own, because a read of standard input cannot be given up.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        std::process::exit(0);
+    });
+}
+
+fn print_address(address: SocketAddr) -> io::Result<()> {
+    use std::io::Write;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{address}")?;
+    out.flush()
+}
+
+pub(super) struct Server {
+    pub(super) recorder: Recorder,
+    pub(super) name: String,
+}
+
+impl Server {
+    pub(super) async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+    ) -> anyhow::Result<Infallible> {
+        loop {
+            let (stream, _) = listener.accept().await.context("accept a connection")?;
+            tokio::spawn(Arc::clone(&self).connection(stream));
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let (mut reader, mut writer) = Reader::split(stream);
+        while let Ok(Some(head)) = reader.head().await {
+            let asked = Asked::of(&head);
+            let id = asked.id;
+            let closes = head.closes();
+            if self.recorder.note(What::Begin, id).is_err() {
+                return;
+            }
+            let answered = self.answer(&head, &asked, &mut reader, &mut writer).await;
+            let what = if answered.is_ok() {
+                What::End
+            } else {
+                What::Broken
+            };
+            if self.recorder.note(what, id).is_err() || answered.is_err() || closes {
+                return;
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        head: &Head,
+        asked: &Asked,
+        reader: &mut Reader,
+        writer: &mut OwnedWriteHalf,
+    ) -> Result<(), WireError> {
+        if head.has_token("expect", "100-continue") {
+            writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        let mut sum = Checksum::default();
+        reader
+            .body(head.request_framing()?, |piece| sum.feed(piece))
+            .await?;
+        let id = asked.id.unwrap_or_default();
+        match asked.path.as_str() {
+            "/answer" => {
+                sleep(asked.time).await;
+                let length = usize::try_from(asked.bytes).map_err(io::Error::other)?;
+                self.plain(writer, "200 OK", &content(id, 0, length))
+                    .await?;
+            }
+            "/stream" => {
+                let name = &self.name;
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nX-Server: {name}\r\nTransfer-Encoding: chunked\r\n\r\n"
+                );
+                writer.write_all(head.as_bytes()).await?;
+                send_spread(writer, id, asked.bytes, asked.time, true).await?;
+            }
+            "/upload" => {
+                self.plain(writer, "200 OK", sum.to_string().as_bytes())
+                    .await?;
+            }
+            _ => {
+                self.plain(writer, "404 Not Found", b"no such path\n")
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn plain(
+        &self,
+        writer: &mut OwnedWriteHalf,
+        status: &str,
+        body: &[u8],
+    ) -> io::Result<()> {
+        let head = format!(
+            "HTTP/1.1 {status}\r\nX-Server: {}\r\nContent-Length: {}\r\n\r\n",
+            self.name,
+            body.len()
+        );
+        let mut message = head.into_bytes();
+        message.extend_from_slice(body);
+        writer.write_all(&message).await
+    }
+}
+
+/// What a request's target asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    path: String,
+    id: Option<u64>,
+    bytes: u64,
+    time: Duration,
+}
+
+impl Asked {
+    fn of(head: &Head) -> Self {
+        let target = head.method_and_target().map_or("", |(_, target)| target);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let number = |name: &str| {
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(key, _)| *key == name)
+                .and_then(|(_, value)| value.parse().ok())
+        };
+        Self {
+            path: path.to_owned(),
+            id: number("id"),
+            bytes: number("bytes").unwrap_or_default(),
+            time: Duration::from_millis(number("millis").unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+module lastcall.dev/clients
+
+go 1.21

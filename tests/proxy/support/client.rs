@@ -1,0 +1,241 @@
+//! A client that writes and reads bytes as they are, and tells a FIN from a reset.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long a read waits before the test fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer ended it (FIN).
+    Fin,
+    /// The peer reset it (RST).
+    Reset,
+    /// It has not ended in the time that was waited.
+    Open,
+}
+
+/// A plain TCP connection.
+#[derive(Debug)]
+pub struct RawClient {
+    stream: TcpStream,
+}
+
+impl RawClient {
+    /// Connects.
+    pub fn connect(target: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&target, PATIENCE).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream }
+    }
+
+    /// Connects, and sends.
+    pub fn sending(target: SocketAddr, bytes: impl AsRef<[u8]>) -> Self {
+        let mut client = Self::connect(target);
+        client.send(bytes);
+        client
+    }
+
+    /// Sends all bytes; panics where the connection does not take them.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).unwrap();
+    }
+
+    /// Sends all bytes, or says why not.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// Ends the sending direction (FIN) and goes on reading.
+    pub fn half_close(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends the connection with a reset.
+    pub fn reset(self) {
+        let socket = socket2::Socket::from(self.stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Reads until the connection ends, or until nothing more has come for `patience` in all.
+    pub fn read_to_end_within(&mut self, patience: Duration) -> (Vec<u8>, End) {
+        self.read_while(patience, |_| true)
+    }
+
+    /// Reads until the connection ends; panics with what came where it does not.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> (Vec<u8>, End) {
+        let (bytes, end) = self.read_to_end_within(PATIENCE);
+        assert!(
+            end != End::Open,
+            "the connection is open after {PATIENCE:?}; read: {}",
+            bytes.escape_ascii()
+        );
+        (bytes, end)
+    }
+
+    /// Reads until what came contains `text`, and returns it all; panics where it never does.
+    #[track_caller]
+    pub fn read_until(&mut self, text: &str) -> Vec<u8> {
+        let text = text.as_bytes();
+        let has = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        let (bytes, end) = self.read_while(PATIENCE, |bytes| !has(bytes));
+        assert!(
+            has(&bytes),
+            "waited for {:?}, {end:?}; read: {}",
+            text.escape_ascii().to_string(),
+            bytes.escape_ascii()
+        );
+        bytes
+    }
+
+    /// Reads exactly one response with its body, as framed by its Content-Length or chunks.
+    #[track_caller]
+    pub fn read_response(&mut self) -> Answer {
+        let (bytes, end) = self.read_while(PATIENCE, |bytes| Answer::whole(bytes).is_none());
+        Answer::whole(&bytes)
+            .unwrap_or_else(|| panic!("no whole response, {end:?}; read: {}", bytes.escape_ascii()))
+    }
+
+    fn read_while(&mut self, patience: Duration, more: impl Fn(&[u8]) -> bool) -> (Vec<u8>, End) {
+        let begin = Instant::now();
+        let mut read = Vec::new();
+        let mut piece = [0; 16 * 1024];
+        while more(&read) {
+            let left = patience.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return (read, End::Open);
+            }
+            self.stream.set_read_timeout(Some(left)).unwrap();
+            match self.stream.read(&mut piece) {
+                Ok(0) => return (read, End::Fin),
+                Ok(length) => read.extend_from_slice(&piece[..length]),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                        return (read, End::Reset);
+                    }
+                    other => panic!("read: {other:?}: {error}"),
+                },
+            }
+        }
+        (read, End::Open)
+    }
+}
+
+/// A response as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The head with its empty line.
+    pub head: String,
+    /// The body, without chunk framing.
+    pub body: Vec<u8>,
+    /// The trailer section, each line as it came.
+    pub trailers: Vec<String>,
+}
+
+impl Answer {
+    /// The first whole response in the bytes. Interim responses (1xx but 101) are passed over.
+    pub fn whole(bytes: &[u8]) -> Option<Self> {
+        Self::whole_with_length(bytes).map(|(answer, _)| answer)
+    }
+
+    /// The same, and how many bytes it took.
+    pub fn whole_with_length(bytes: &[u8]) -> Option<(Self, usize)> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut answer = Self {
+            head,
+            body: Vec::new(),
+            trailers: Vec::new(),
+        };
+        match answer.status() {
+            101 | 204 | 304 => return Some((answer, end)),
+            100..=199 => {
+                let (answer, length) = Self::whole_with_length(&bytes[end..])?;
+                return Some((answer, end + length));
+            }
+            _ => {}
+        }
+        let rest = &bytes[end..];
+        if answer
+            .field("transfer-encoding")
+            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+        {
+            let left = answer.chunks(rest)?;
+            return Some((answer, bytes.len() - left));
+        }
+        let length = answer.field("content-length")?.parse().ok()?;
+        answer.body = rest.get(..length)?.to_vec();
+        Some((answer, end + length))
+    }
+
+    /// Takes the chunks in; how many bytes are left behind them.
+    fn chunks(&mut self, mut rest: &[u8]) -> Option<usize> {
+        let mut last = false;
+        while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+            let line = String::from_utf8_lossy(&rest[..end]).into_owned();
+            rest = &rest[end + 2..];
+            if last {
+                if line.is_empty() {
+                    return Some(rest.len());
+                }
+                self.trailers.push(line);
+                continue;
+            }
+            let digits = line.split(';').next().unwrap_or_default();
+            let size =
+                usize::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("chunk size {line:?}"));
+            last = size == 0;
+            if !last {
+                let chunk = rest.get(..size + 2)?;
+                self.body.extend_from_slice(&chunk[..size]);
+                assert_eq!(&chunk[size..], b"\r\n", "a chunk longer than it says");
+                rest = &rest[size + 2..];
+            }
+        }
+        None
+    }
+
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        self.head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_else(|| panic!("no status line: {:?}", self.head))
+    }
+
+    /// The first field of that name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (known, value) = line.split_once(':')?;
+            known.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The body as text.
+    pub fn body_text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// One GET on a connection of its own.
+pub fn get(target: SocketAddr, path: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    Answer::whole(&bytes)
+        .ok_or_else(|| io::Error::other(format!("no whole response: {}", bytes.escape_ascii())))
+}
