@@ -6,5 +6,6 @@ mod cases;
 mod cuts;
 mod generate;
 mod judges;
+mod neighbours;
 mod reading;
 mod tables;
