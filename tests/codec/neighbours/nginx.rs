@@ -56,10 +56,10 @@ pub fn start(taking: SocketAddr, answering: SocketAddr) -> Nginx {
              proxy_http_version 1.1; proxy_set_header Connection ''; }} }}"
         )
     };
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary = kinds
         .map(|kind| format!("{kind}_temp_path {path}/{kind};"))
-        .collect();
+        .join(" ");
     let config = format!(
         "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
          events {{}}\nhttp {{ access_log off; {temporary}\n{}\n{}\n}}\n",
