@@ -1,6 +1,6 @@
 //! The HTTP/1 codec against any bytes, from both sides.
 //!
-//! `cargo test -p lastcall-fuzz` runs each target some thousand times; `LASTCALL_FUZZ_SECONDS=60` for so
+//! `cargo test -p lastcall-fuzz` runs each target 300,000 times; `LASTCALL_FUZZ_SECONDS=60` for so
 //! long. A failure prints the seed that repeats it (`BOLERO_RANDOM_SEED`).
 
 use std::time::Duration;
@@ -9,8 +9,8 @@ use bolero::check;
 use lastcall_fuzz::cases::{requests, responses};
 use lastcall_fuzz::{Choices, Shown, cuts, message};
 
-/// Runs in the quick suite, a few seconds each.
-const ITERATIONS: usize = 20_000;
+/// Runs in the quick suite, about a second each.
+const ITERATIONS: usize = 300_000;
 
 /// For how long, and how often at most.
 fn effort() -> (Duration, usize) {

@@ -125,17 +125,16 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Faults that show before the head is complete and that would otherwise wait for a timeout.
 pub(super) fn check_partial(head: &[u8], limits: &HeadLimits) -> Result<(), RequestFault> {
-    if memchr::memchr(b'\n', head).is_some() {
-        return Ok(());
+    let end = memchr::memchr(b'\n', head).unwrap_or(head.len());
+    let line = &head[..end];
+    let method = memchr::memchr(b' ', line).unwrap_or(end);
+    if method > MAX_METHOD {
+        return Err(RequestFault::MethodTooLong);
     }
-    // Still in the request line.
-    match memchr::memchr(b' ', head) {
-        None if head.len() > MAX_METHOD => Err(RequestFault::MethodTooLong),
-        Some(method) if head.len() - method > limits.uri_bytes + b"  HTTP/1.1\r".len() => {
-            Err(RequestFault::TargetTooLong)
-        }
-        _ => Ok(()),
+    if end - method > limits.uri_bytes + b"  HTTP/1.1\r".len() {
+        return Err(RequestFault::TargetTooLong);
     }
+    Ok(())
 }
 
 /// What httparse's `error` about `head` (which starts at the request line) means; `None` where only more
