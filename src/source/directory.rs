@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 use super::door::Door;
 use super::error::{FileError, SourceError};
 use super::files::{self, Files, Origin};
-use super::watching::{Look, Watching};
+use super::watching::{Look, Means, Watching};
 use crate::plan::{ObjectRef, Objects};
 
 /// A folder is read when nothing was written to it for this long, so that a copy of many files or an
@@ -64,12 +64,12 @@ pub struct Directory {
 impl Directory {
     /// Reads the folder, strictly, and watches it from then on.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
-        Self::open_with(folder, true)
+        Self::open_with(folder, Means::default())
     }
 
-    fn open_with(folder: &Path, inotify: bool) -> Result<Self, SourceError> {
+    fn open_with(folder: &Path, means: Means) -> Result<Self, SourceError> {
         let (messages, inbox) = mpsc::channel();
-        let mut watching = Watching::new(folder, messages.clone(), inotify);
+        let mut watching = Watching::new(folder, messages.clone(), means);
         watching.arm();
         let look = Look::at(folder);
         let door = Door::new();
