@@ -138,9 +138,13 @@ async fn what_means_the_same_is_not_published_as_a_change() {
     let mut loaded = directory.loaded();
     loaded.mark_unchanged();
     let file = folder.path().join("web.yaml");
-    fs::write(&file, format!("{}# a comment\n", backend("web", 1))).unwrap();
+    // In one step, so that nobody can read half of it.
+    let next = folder.path().join(".next");
+    fs::write(&next, format!("{}# a comment\n", backend("web", 1))).unwrap();
+    fs::rename(&next, &file).unwrap();
     directory.reload().await;
-    fs::write(&file, backend("web", 1)).unwrap();
+    fs::write(&next, backend("web", 1)).unwrap();
+    fs::rename(&next, &file).unwrap();
     directory.reload().await;
     assert!(!loaded.has_changed().unwrap());
 }
