@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::door::Door;
 use super::error::{FileError, SourceError};
-use super::files::{self, Files, Origin};
+use super::files::{self, Files, Origin, Understood};
 use super::watching::{Look, Means, Watching};
 use crate::plan::{ObjectRef, Objects};
 
@@ -200,34 +200,38 @@ impl Keeper {
         };
         self.read = read;
         let before = self.publish.borrow().clone();
-        let next = match outcome {
-            Ok(understood) => {
-                let changed = understood.objects != *before.objects;
-                Loaded {
-                    objects: if changed {
-                        Arc::new(understood.objects)
-                    } else {
-                        before.objects.clone()
-                    },
-                    origins: Arc::new(understood.origins),
-                    revision: before.revision + u64::from(changed),
-                    loaded_at: if changed {
-                        SystemTime::now()
-                    } else {
-                        before.loaded_at
-                    },
-                    errors: Vec::new(),
-                }
-            }
-            Err(error) => Loaded {
-                errors: error.errors,
-                ..(*before).clone()
-            },
-        };
+        let next = after(&before, outcome);
         if next != *before {
             log(&before, &next);
             self.publish.send_replace(Arc::new(next));
         }
+    }
+}
+
+/// What there is to say after the folder was read again. What is taken is the whole of it or nothing.
+fn after(before: &Loaded, outcome: Result<Understood, SourceError>) -> Loaded {
+    let understood = match outcome {
+        Ok(understood) => understood,
+        Err(error) => {
+            return Loaded {
+                errors: error.errors,
+                ..before.clone()
+            };
+        }
+    };
+    let same = Loaded {
+        origins: Arc::new(understood.origins),
+        errors: Vec::new(),
+        ..before.clone()
+    };
+    if understood.objects == *before.objects {
+        return same;
+    }
+    Loaded {
+        objects: Arc::new(understood.objects),
+        revision: before.revision + 1,
+        loaded_at: SystemTime::now(),
+        ..same
     }
 }
 
