@@ -1,6 +1,6 @@
 //! The CustomResourceDefinitions as they are printed, installed and, for files, enforced.
 //!
-//! `schemars` and `kube` derive them from the types; [`tidy`] then takes out what only a derive would
+//! `schemars` and `kube` derive them from the types; `tidy` then takes out what only a derive would
 //! write and an API server warns about or reads differently.
 
 use kube::CustomResourceExt;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Facts;
-use super::draining::{self, Users};
+use super::draining::{self, Merged, Users};
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, backend as written};
 use crate::model::{AdminState, Backend, EndpointId, EndpointSpec, Member, ObjectName, Policy};
@@ -28,21 +28,7 @@ pub(super) fn plan(
     verdict
         .conditions
         .insert(0, accepted(&faults, users, merged.mixed));
-    if let Some(asked) = merged.min_cut_from {
-        let timeout = merged.policy.timeout.as_secs();
-        let message = format!(
-            "minSeconds {} is longer than timeoutSeconds {timeout}, as the Backend and its LoadBalancers say together: a drain ends after {timeout} s",
-            asked.as_secs(),
-        );
-        verdict.conditions.push(Condition {
-            field: Some("spec.connectionDraining".to_owned()),
-            ..Condition::met(
-                ConditionKind::DrainTimeoutTooShort,
-                "MinLongerThanTimeout",
-                message,
-            )
-        });
-    }
+    verdict.conditions.extend(advice(&merged));
     let backend = Backend {
         name: name.clone(),
         endpoints,
@@ -54,6 +40,23 @@ pub(super) fn plan(
         draining: merged.policy,
     };
     (backend, verdict)
+}
+
+/// Says where the minimum that was asked for does not fit into the timeout.
+fn advice(merged: &Merged) -> Option<Condition> {
+    let asked = merged.min_cut_from?.as_secs();
+    let timeout = merged.policy.timeout.as_secs();
+    let message = format!(
+        "minSeconds {asked} is longer than timeoutSeconds {timeout}, as the Backend and its LoadBalancers say together: a drain ends after {timeout} s"
+    );
+    Some(Condition {
+        field: Some("spec.connectionDraining".to_owned()),
+        ..Condition::met(
+            ConditionKind::DrainTimeoutTooShort,
+            "MinLongerThanTimeout",
+            message,
+        )
+    })
 }
 
 fn accepted(faults: &[Fault], users: &Users<'_>, mixed: bool) -> Condition {

@@ -37,25 +37,7 @@ pub(super) fn plan(
         backends,
         faults: Vec::new(),
     };
-    let mut routes: Vec<Route> = spec
-        .routes
-        .iter()
-        .enumerate()
-        .map(|(at, route)| references.route(at, route))
-        .collect();
-    let default_backend = spec
-        .default_backend
-        .as_ref()
-        .and_then(|wanted| references.find(&wanted.name, 1, None, "spec.defaultBackend.name"));
-    if spec.default_backend.is_some() && default_backend.is_none() {
-        // Law 4: what it would have taken gets 503, as from a route without a Backend, and not 404. It is
-        // last and matches everything, so every other route comes before it.
-        routes.push(Route {
-            hostnames: Vec::new(),
-            path_prefixes: Vec::new(),
-            backends: Vec::new(),
-        });
-    }
+    let (routes, default_backend) = references.resolve(spec);
     verdict.conditions.push(references.condition());
     let load_balancer = LoadBalancer {
         name: name.clone(),
@@ -142,6 +124,30 @@ struct References<'a> {
 }
 
 impl References<'_> {
+    /// All routes and the default, with what they name looked up.
+    fn resolve(&mut self, spec: &api::LoadBalancerSpec) -> (Vec<Route>, Option<WeightedBackend>) {
+        let mut routes: Vec<Route> = spec
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(at, route)| self.route(at, route))
+            .collect();
+        let Some(wanted) = &spec.default_backend else {
+            return (routes, None);
+        };
+        let found = self.find(&wanted.name, 1, None, "spec.defaultBackend.name");
+        if found.is_none() {
+            // Law 4: what it would have taken gets 503, as from a route without a Backend, and not 404.
+            // It is last and matches everything, so every other route comes before it.
+            routes.push(Route {
+                hostnames: Vec::new(),
+                path_prefixes: Vec::new(),
+                backends: Vec::new(),
+            });
+        }
+        (routes, found)
+    }
+
     fn route(&mut self, at: usize, route: &written::Route) -> Route {
         let backends: Vec<WeightedBackend> = route
             .backends

@@ -410,11 +410,15 @@ fn how_endpoints_leave_comes_from_every_load_balancer_that_uses_them() {
         object.spec.routes = serde_json::from_value(json!([{"backends": [uses]}])).unwrap();
         object
     };
+    // References stay in the namespace: this one's `web` is another.
+    let mut stranger = draining("d", 4, 600, json!({"name": "web"}));
+    stranger.metadata.namespace = Some("elsewhere".to_owned());
     let plan = run(
         vec![
             draining("a", 1, 60, json!({"name": "web"})),
             draining("b", 2, 90, json!({"name": "web", "weight": 0})),
             draining("c", 3, 20, json!({"name": "other"})),
+            stranger,
         ],
         vec![one("web"), one("other")],
     );

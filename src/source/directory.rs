@@ -20,8 +20,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::door::Door;
 use super::error::{FileError, SourceError};
-use super::files::{self, Files, Origin};
-use super::watching::{Look, Watching};
+use super::files::{self, Files, Origin, Understood};
+use super::watching::{Look, Means, Watching};
 use crate::plan::{ObjectRef, Objects};
 
 /// A folder is read when nothing was written to it for this long, so that a copy of many files or an
@@ -64,12 +64,12 @@ pub struct Directory {
 impl Directory {
     /// Reads the folder, strictly, and watches it from then on.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
-        Self::open_with(folder, true)
+        Self::open_with(folder, Means::default())
     }
 
-    fn open_with(folder: &Path, inotify: bool) -> Result<Self, SourceError> {
+    fn open_with(folder: &Path, means: Means) -> Result<Self, SourceError> {
         let (messages, inbox) = mpsc::channel();
-        let mut watching = Watching::new(folder, messages.clone(), inotify);
+        let mut watching = Watching::new(folder, messages.clone(), means);
         watching.arm();
         let look = Look::at(folder);
         let door = Door::new();
@@ -200,34 +200,38 @@ impl Keeper {
         };
         self.read = read;
         let before = self.publish.borrow().clone();
-        let next = match outcome {
-            Ok(understood) => {
-                let changed = understood.objects != *before.objects;
-                Loaded {
-                    objects: if changed {
-                        Arc::new(understood.objects)
-                    } else {
-                        before.objects.clone()
-                    },
-                    origins: Arc::new(understood.origins),
-                    revision: before.revision + u64::from(changed),
-                    loaded_at: if changed {
-                        SystemTime::now()
-                    } else {
-                        before.loaded_at
-                    },
-                    errors: Vec::new(),
-                }
-            }
-            Err(error) => Loaded {
-                errors: error.errors,
-                ..(*before).clone()
-            },
-        };
+        let next = after(&before, outcome);
         if next != *before {
             log(&before, &next);
             self.publish.send_replace(Arc::new(next));
         }
+    }
+}
+
+/// What there is to say after the folder was read again. What is taken is the whole of it or nothing.
+fn after(before: &Loaded, outcome: Result<Understood, SourceError>) -> Loaded {
+    let understood = match outcome {
+        Ok(understood) => understood,
+        Err(error) => {
+            return Loaded {
+                errors: error.errors,
+                ..before.clone()
+            };
+        }
+    };
+    let same = Loaded {
+        origins: Arc::new(understood.origins),
+        errors: Vec::new(),
+        ..before.clone()
+    };
+    if understood.objects == *before.objects {
+        return same;
+    }
+    Loaded {
+        objects: Arc::new(understood.objects),
+        revision: before.revision + 1,
+        loaded_at: SystemTime::now(),
+        ..same
     }
 }
 

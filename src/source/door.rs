@@ -2,7 +2,7 @@
 //! (`x-kubernetes-validations`, evaluated by kube-rs' CEL), then what only a folder cannot do.
 //!
 //! Called by `files` for each document. What passes here would pass an API server, and the reverse
-//! (Law 4); the few differences are those a folder needs and are in [`without_a_cluster`].
+//! (Law 4); the few differences are those a folder needs and are in `without_a_cluster`.
 
 use kube_cel::{CompiledSchema, Validator};
 use serde_json::{Value, json};

@@ -19,6 +19,24 @@ const LOOK_WATCHED: Duration = Duration::from_secs(10);
 /// How often a folder that nothing watches is looked at.
 const LOOK_UNWATCHED: Duration = Duration::from_secs(1);
 
+/// By what means a folder is watched. Tests take one away to see that the other does its part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Means {
+    /// Whether inotify is to be used.
+    pub inotify: bool,
+    /// How often to look all the same where it is.
+    pub look_watched: Duration,
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self {
+            inotify: true,
+            look_watched: LOOK_WATCHED,
+        }
+    }
+}
+
 /// Device and inode: which folder a path leads to.
 type Identity = (u64, u64);
 
@@ -26,18 +44,18 @@ type Identity = (u64, u64);
 pub(super) struct Watching {
     folder: PathBuf,
     notices: Sender<Message>,
-    wanted: bool,
+    means: Means,
     watcher: Option<RecommendedWatcher>,
     watched: Option<Identity>,
 }
 
 impl Watching {
-    /// Sends [`Message::Changed`] to `notices`. With `wanted` false inotify is not used.
-    pub fn new(folder: &Path, notices: Sender<Message>, wanted: bool) -> Self {
+    /// Sends [`Message::Changed`] to `notices`.
+    pub fn new(folder: &Path, notices: Sender<Message>, means: Means) -> Self {
         Self {
             folder: folder.to_owned(),
             notices,
-            wanted,
+            means,
             watcher: None,
             watched: None,
         }
@@ -47,7 +65,7 @@ impl Watching {
     /// folder is read, so that no change falls between.
     pub fn arm(&mut self) {
         let now = identity(&self.folder);
-        if !self.wanted || now.is_none() || (self.watcher.is_some() && now == self.watched) {
+        if !self.means.inotify || now.is_none() || (self.watcher.is_some() && now == self.watched) {
             return;
         }
         self.watcher = None;
@@ -57,7 +75,7 @@ impl Watching {
                 self.watched = now;
             }
             Err(error) => {
-                self.wanted = false;
+                self.means.inotify = false;
                 tracing::warn!(
                     folder = %self.folder.display(),
                     %error,
@@ -71,7 +89,7 @@ impl Watching {
     /// How long to wait for a notice before looking.
     pub fn patience(&self) -> Duration {
         if self.watcher.is_some() {
-            LOOK_WATCHED
+            self.means.look_watched
         } else {
             LOOK_UNWATCHED
         }

@@ -364,16 +364,10 @@ fn byte_order_marks_and_line_ends_of_windows_are_read() {
 #[test]
 fn a_thousand_endpoints_pass_and_one_more_than_allowed_does_not() {
     let endpoints = |count: usize| {
-        let lines: String = (0..count)
-            .map(|at| {
-                format!(
-                    "  - {{address: 10.0.{}.{}, port: 80}}\n",
-                    at / 256,
-                    at % 256
-                )
-            })
+        let lines: Vec<String> = (0..count)
+            .map(|at| format!("  - {{address: 10.0.{}.{}, port: 80}}", at / 256, at % 256))
             .collect();
-        be(&format!("  static:\n{lines}"))
+        be(&format!("  static:\n{}\n", lines.join("\n")))
     };
     admit(&endpoints(1024)).unwrap();
     refused(
