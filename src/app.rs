@@ -117,11 +117,9 @@ async fn run(args: &Standalone) -> anyhow::Result<()> {
         "ready"
     );
 
-    loop {
-        match signals.next().await {
-            Signal::Reload => drop(configurator.reload_and_log().await),
-            Signal::Stop => break,
-        }
+    while let Signal::Reload = signals.next().await {
+        // What came of it is in the log.
+        let _ = configurator.reload_and_log().await;
     }
     // Held, not dropped: unready from here to the end.
     let _leaving = readiness.hold("shutting down");

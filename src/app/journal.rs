@@ -75,7 +75,7 @@ fn log_release(key: &str, released: &Released) {
     match released.cause {
         ReleaseCause::Drained => tracing::info!(key, held_ms, since_last_byte_us, cut, "released"),
         ReleaseCause::Cut => {
-            tracing::warn!(key, held_ms, cut, "released: draining is off, work was cut")
+            tracing::warn!(key, held_ms, cut, "released: draining is off, work was cut");
         }
         ReleaseCause::Deadline => tracing::warn!(key, held_ms, cut, "released at the deadline"),
     }

@@ -13,7 +13,9 @@ pub struct Crds {}
 
 impl Crds {
     /// Prints both, each as a document of its own.
-    pub fn run(&self, out: &mut impl Write) -> anyhow::Result<()> {
+    // A method, as every subcommand's.
+    #[allow(clippy::unused_self)]
+    pub fn run(self, out: &mut impl Write) -> anyhow::Result<()> {
         for (_, yaml) in api::crds_yaml() {
             write!(out, "---\n{yaml}").context("cannot print the CustomResourceDefinitions")?;
         }

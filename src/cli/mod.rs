@@ -4,7 +4,7 @@
 
 mod change;
 mod client;
-mod crds;
+pub mod crds;
 pub mod demo;
 mod disable;
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl Coordinator {
     ) -> (Self, Handle) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (wake, emptied) = mpsc::unbounded_channel();
-        let (changes, changed) = watch::channel(0);
+        let (changes, watched) = watch::channel(0);
         let coordinator = Self {
             commands: receiver,
             emptied,
@@ -124,7 +124,7 @@ impl Coordinator {
         };
         let handle = Handle {
             commands,
-            changes: changed,
+            changes: watched,
         };
         (coordinator, handle)
     }
@@ -151,7 +151,7 @@ impl Coordinator {
     }
 
     fn next_timer(&self) -> Instant {
-        let far = Instant::now() + Duration::from_secs(3600);
+        let far = Instant::now() + Duration::from_hours(1);
         let timers = [self.endpoints.next_timer(), self.holds.next_timer()];
         timers.into_iter().flatten().min().unwrap_or(far)
     }

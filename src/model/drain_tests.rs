@@ -23,6 +23,7 @@ fn draining(since: Instant, order: Order) -> Drain {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // A table.
 fn the_state_machine_as_a_table() {
     use Action::{CloseGate, CutInFlight, OpenGate, ReportDrained, ReportTimeout};
     let t = Instant::now();
@@ -226,6 +227,7 @@ fn the_state_machine_as_a_table() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // A table.
 fn what_the_causes_ask_for_as_a_table() {
     let t = Instant::now();
     let at = |seconds: u32| t + SECOND * seconds;

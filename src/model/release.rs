@@ -235,12 +235,20 @@ mod tests {
         }
     }
 
+    /// A name, the members, and what happens when with which verdict.
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        Vec<(Event, u64, Verdict)>,
+    );
+
     #[test]
+    #[allow(clippy::too_many_lines)] // A table.
     fn law_1_a_hold_ends_when_every_member_has_confirmed_every_endpoint_or_at_its_deadline() {
         use Verdict::{Deadline, Drained, Waiting};
-        let both = ["a", "b"];
+        let both: &[&str] = &["a", "b"];
         let left = |gone| Event::Left("b".into(), gone);
-        let rows: Vec<(&str, &[&str], Vec<(Event, u64, Verdict)>)> = vec![
+        let rows: Vec<Row> = vec![
             (
                 "one member",
                 &["a"],
@@ -252,7 +260,7 @@ mod tests {
             ),
             (
                 "two members",
-                &both,
+                both,
                 vec![
                     (confirmed("a", 1, 2), 0, Waiting),
                     (confirmed("a", 2, 2), 0, Waiting),
@@ -293,7 +301,7 @@ mod tests {
             ),
             (
                 "goodbye",
-                &both,
+                both,
                 vec![
                     (confirmed("a", 1, 2), 0, Waiting),
                     (confirmed("a", 2, 2), 0, Waiting),
@@ -310,7 +318,7 @@ mod tests {
             ),
             (
                 "deadline",
-                &both,
+                both,
                 vec![
                     (confirmed("a", 1, 2), 9, Waiting),
                     (Event::Tick, 10, Deadline),

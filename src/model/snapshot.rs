@@ -155,7 +155,7 @@ impl Default for RouteTimeouts {
         Self {
             request: None,
             connect: Duration::from_secs(5),
-            response_head: Some(Duration::from_secs(60)),
+            response_head: Some(Duration::from_mins(1)),
             backend_idle: Duration::from_secs(4),
         }
     }
@@ -220,9 +220,9 @@ impl Default for ClientTimeouts {
     fn default() -> Self {
         Self {
             request_head: Duration::from_secs(10),
-            request_body: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
-            write: Duration::from_secs(60),
+            request_body: Duration::from_mins(1),
+            idle: Duration::from_mins(1),
+            write: Duration::from_mins(1),
         }
     }
 }
@@ -319,7 +319,7 @@ impl Default for DrainPolicy {
     fn default() -> Self {
         Self {
             enabled: true,
-            timeout: Duration::from_secs(300),
+            timeout: Duration::from_mins(5),
             restart_timeout: Duration::from_secs(10),
             min: Duration::ZERO,
             last_endpoint: LastEndpoint::KeepServing,

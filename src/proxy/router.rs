@@ -107,16 +107,11 @@ impl Router {
             self.any.extend(rules());
         }
         for host in &route.hostnames {
-            match host {
-                HostPattern::Exact(name) => {
-                    self.exact.entry(name.clone()).or_default().extend(rules())
-                }
-                HostPattern::Suffix(suffix) => self
-                    .suffix
-                    .entry(suffix.clone())
-                    .or_default()
-                    .extend(rules()),
-            }
+            let (hosts, name) = match host {
+                HostPattern::Exact(name) => (&mut self.exact, name),
+                HostPattern::Suffix(suffix) => (&mut self.suffix, suffix),
+            };
+            hosts.entry(name.clone()).or_default().extend(rules());
         }
     }
 

@@ -261,7 +261,7 @@ impl Connection {
                 if let Unanswered::Broken(why) = &why {
                     tracing::debug!(%why, "broken response");
                 }
-                self.again(attempts, &why, sent, answer)
+                again(attempts, &why, sent, answer)
             }
             Failure::Truncated => {
                 stats.upstream_broken.add(1);
@@ -296,29 +296,6 @@ impl Connection {
                 self.client_fault(seen, Answer::new(408, "the body took too long"))
             }
         }
-    }
-
-    /// Law 7: a request of which nothing was sent is tried again whatever it is; one that was sent only
-    /// where its method is idempotent, the policy allows it, and nothing of a body would be missing.
-    fn again(
-        &self,
-        attempts: &mut Attempts<'_>,
-        why: &Unanswered,
-        sent: u64,
-        answer: Answer,
-    ) -> Tried {
-        let head = attempts.task.head;
-        if sent == 0 {
-            return Tried::Again(answer);
-        }
-        let replayable =
-            head.method.is_idempotent() && head.body.is_empty() && head.upgrade.is_none();
-        let in_time = !matches!(why, Unanswered::TimedOut);
-        if replayable && in_time && attempts.resends > 0 {
-            attempts.resends -= 1;
-            return Tried::Again(answer);
-        }
-        Tried::Failed(answer)
     }
 
     /// Ends an exchange whose client has seen a part of a response, so that it cannot take it for a whole
@@ -372,4 +349,20 @@ fn pick(pool: &Pool, tried: &[usize], worker: &Worker) -> Option<(usize, InFligh
             Err(_) => refused.push(at),
         }
     }
+}
+
+/// Law 7: a request of which nothing was sent is tried again whatever it is; one that was sent only
+/// where its method is idempotent, the policy allows it, and nothing of a body would be missing.
+fn again(attempts: &mut Attempts<'_>, why: &Unanswered, sent: u64, answer: Answer) -> Tried {
+    let head = attempts.task.head;
+    if sent == 0 {
+        return Tried::Again(answer);
+    }
+    let replayable = head.method.is_idempotent() && head.body.is_empty() && head.upgrade.is_none();
+    let in_time = !matches!(why, Unanswered::TimedOut);
+    if replayable && in_time && attempts.resends > 0 {
+        attempts.resends -= 1;
+        return Tried::Again(answer);
+    }
+    Tried::Failed(answer)
 }

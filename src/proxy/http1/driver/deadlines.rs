@@ -25,30 +25,28 @@ enum Overdue {
 impl Exchange<'_> {
     /// Waits for the earliest of the deadlines that stand now.
     pub(super) fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        loop {
-            let Some((deadline, overdue)) = self.next_deadline() else {
-                return Poll::Pending;
-            };
-            if self.client.timer.poll_until(deadline, cx).is_pending() {
+        let Some((deadline, overdue)) = self.next_deadline() else {
+            return Poll::Pending;
+        };
+        if self.client.timer.poll_until(deadline, cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.now = Instant::now();
+        let failure = match overdue {
+            Overdue::Continue => {
+                self.continue_ourselves();
+                // Sends it, and looks at the deadlines again.
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.now = Instant::now();
-            let failure = match overdue {
-                Overdue::Continue => {
-                    self.continue_ourselves();
-                    // Sends it, and looks at the deadlines again.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Overdue::Response | Overdue::Upload if self.seen() != Seen::Nothing => {
-                    Failure::Truncated
-                }
-                Overdue::Response | Overdue::Upload => Failure::Unanswered(Unanswered::TimedOut),
-                Overdue::Body => Failure::BodyTimedOut,
-                Overdue::Write => Failure::ClientGone,
-            };
-            return Poll::Ready(Ended::Failed(failure));
-        }
+            Overdue::Response | Overdue::Upload if self.seen() != Seen::Nothing => {
+                Failure::Truncated
+            }
+            Overdue::Response | Overdue::Upload => Failure::Unanswered(Unanswered::TimedOut),
+            Overdue::Body => Failure::BodyTimedOut,
+            Overdue::Write => Failure::ClientGone,
+        };
+        Poll::Ready(Ended::Failed(failure))
     }
 
     fn next_deadline(&self) -> Option<(Instant, Overdue)> {
