@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 /// Columns of the bar.
-const BAR: usize = 16;
-/// Columns of one run.
-const COLUMN: usize = 56;
+const BAR: usize = 12;
+/// Columns of one run where there is room.
+pub const COLUMN: usize = 56;
 
 /// Where a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub struct Frame {
     pub full: u64,
     /// Lines for servers in each run; the picture keeps its height.
     pub height: usize,
+    /// Columns of one run; what is longer is cut off.
+    pub column: usize,
     /// The runs, side by side.
     pub lanes: Vec<Lane>,
 }
@@ -95,20 +97,21 @@ pub fn draw(frame: &Frame, colours: bool) -> String {
             frame.total.as_secs()
         ),
         side_by_side(frame, |lane| {
-            paint(&format!("{}: {}", lane.title, lane.scene), "1", colours)
+            let text = format!("{}: {}", lane.title, lane.scene);
+            paint(&text, "1", frame.column, colours)
         }),
     ];
     for index in 0..frame.height {
         lines.push(side_by_side(frame, |lane| {
-            lane.rows.get(index).map_or_else(
-                || (String::new(), 0),
-                |row| server(row, frame.full, colours),
-            )
+            lane.rows
+                .get(index)
+                .map_or_else(|| (String::new(), 0), |row| server(row, frame, colours))
         }));
     }
     lines.push(side_by_side(frame, |lane| {
         let text = format!("{} requests, {} failed", lane.requests, lane.failed);
-        paint(&text, if lane.failed > 0 { "31" } else { "1" }, colours)
+        let code = if lane.failed > 0 { "31" } else { "1" };
+        paint(&text, code, frame.column, colours)
     }));
     let mut text = lines.join("\n");
     text.push('\n');
@@ -121,13 +124,13 @@ fn side_by_side(frame: &Frame, cell: impl Fn(&Lane) -> (String, usize)) -> Strin
     for lane in &frame.lanes {
         let (text, width) = cell(lane);
         line.push_str(&text);
-        line.extend(std::iter::repeat_n(' ', COLUMN.saturating_sub(width)));
+        line.extend(std::iter::repeat_n(' ', frame.column.saturating_sub(width)));
     }
     line.trim_end().to_owned()
 }
 
-fn paint(text: &str, code: &str, colours: bool) -> (String, usize) {
-    let short: String = text.chars().take(COLUMN - 1).collect();
+fn paint(text: &str, code: &str, column: usize, colours: bool) -> (String, usize) {
+    let short: String = text.chars().take(column.saturating_sub(1)).collect();
     let width = short.chars().count();
     if colours {
         (format!("\x1b[{code}m{short}\x1b[0m"), width)
@@ -136,16 +139,16 @@ fn paint(text: &str, code: &str, colours: bool) -> (String, usize) {
     }
 }
 
-fn server(row: &Row, full: u64, colours: bool) -> (String, usize) {
+fn server(row: &Row, frame: &Frame, colours: bool) -> (String, usize) {
     let text = format!(
         "{:<7}{} {:>3} {} {}",
         row.name,
-        bar(row.in_flight, full),
+        bar(row.in_flight, frame.full),
         row.in_flight,
         row.phase.word(),
         row.remark
     );
-    paint(text.trim_end(), row.phase.paint(), colours)
+    paint(text.trim_end(), row.phase.paint(), frame.column, colours)
 }
 
 /// A bar in eighths of a column; anything above 0 shows.
@@ -185,6 +188,7 @@ mod tests {
             total: Duration::from_secs(30),
             full: 64,
             height: 2,
+            column: COLUMN,
             lanes: vec![lane("without draining", 52), lane("with draining", 0)],
         }
     }
@@ -194,7 +198,7 @@ mod tests {
         let expected = "\
 3.4 of 30 s; in flight on each server:
 without draining: scale-in                              with draining: scale-in
-web-0  ████████          32 leaving 1.2 s               web-0  ████████          32 leaving 1.2 s
+web-0  ██████        32 leaving 1.2 s                   web-0  ██████        32 leaving 1.2 s
 
 410 requests, 52 failed                                 410 requests, 0 failed
 ";
@@ -217,13 +221,18 @@ web-0  ████████          32 leaving 1.2 s               web-0  �
     }
 
     #[test]
+    fn no_line_is_longer_than_the_columns_that_there_are() {
+        let mut narrow = frame(1000, Phase::Stopped);
+        narrow.column = 20;
+        for line in draw(&narrow, false).lines().skip(1) {
+            assert!(line.chars().count() < 40, "{line}");
+        }
+    }
+
+    #[test]
     fn a_bar_falls_to_zero_and_only_zero_is_empty() {
-        for (value, drawn) in [
-            (0, ""),
-            (1, "▎"),
-            (32, "████████"),
-            (1000, "████████████████"),
-        ] {
+        for (value, drawn) in [(0, ""), (1, "▎"), (32, "██████"), (1000, "████████████")]
+        {
             assert_eq!(bar(value, 64).trim_end(), drawn, "{value}");
             assert_eq!(bar(value, 64).chars().count(), BAR);
         }

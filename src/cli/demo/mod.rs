@@ -30,7 +30,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -111,8 +112,9 @@ impl Demo {
             .build()
             .context("start the runtime")?;
         let result = runtime.block_on(until_interrupted(compare(&self, folder.path())));
-        // Its children are gone with the future; the folder goes after them.
+        // Its children were killed with the future; once they have ended the folder can go.
         drop(runtime);
+        wait_for_children();
         put_away(folder, self.keep);
         let report = result?.ok_or(Failure::Interrupted)?;
         let text = match self.output {
@@ -182,6 +184,12 @@ fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Waits until every child has ended; all of them have got SIGKILL.
+fn wait_for_children() {
+    // ECHILD says that there are none left.
+    while !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
 }
 
 fn put_away(folder: TempDir, keep: bool) {

@@ -217,17 +217,11 @@ impl Run {
 }
 
 fn remark(ending: &Ending) -> String {
-    let held = ending.held.as_secs_f64();
-    match (
-        ending.in_flight_at_sigterm + ending.hook.cut,
-        ending.release_millis,
-    ) {
-        (0, Some(millis)) => format!("after {held:.2} s, {millis:.1} ms after the last byte"),
-        (0, None) => format!("after {held:.2} s"),
-        _ => format!(
-            "after {held:.2} s, {} cut",
-            ending.hook.cut.max(ending.in_flight_at_sigterm)
-        ),
+    let lost = ending.hook.cut.max(ending.in_flight_at_sigterm);
+    match (lost, ending.release_millis) {
+        (0, Some(millis)) => format!("{millis:.1} ms after the last byte"),
+        (0, None) => "with nothing in flight".to_owned(),
+        _ => format!("with {lost} in flight: cut"),
     }
 }
 

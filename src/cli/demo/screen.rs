@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::termios::tcgetwinsize;
 use tokio::time::{Instant, interval};
 
 use super::board::Board;
-use super::drawing::{Frame, draw};
+use super::drawing::{COLUMN, Frame, draw};
 use super::timeline::{Timeline, VICTIM_IN_FLIGHT};
 
 /// Lines above which a picture is not legible any more.
@@ -17,6 +18,14 @@ const MOST_ROWS: usize = 14;
 /// How many servers of a run are shown at once.
 pub fn rows(servers: usize) -> usize {
     (servers + 2).min(MOST_ROWS)
+}
+
+/// How many columns each of the two runs has: a line that wraps would spoil the picture.
+fn column() -> usize {
+    tcgetwinsize(std::io::stderr()).map_or(COLUMN, |size| match size.ws_col {
+        0 => COLUMN,
+        columns => (usize::from(columns) / 2).min(COLUMN),
+    })
 }
 
 /// Shows the runs until it is dropped.
@@ -35,6 +44,7 @@ struct Screen {
     colours: bool,
     total: Duration,
     rows: usize,
+    column: usize,
     drawn: usize,
 }
 
@@ -47,6 +57,7 @@ impl Screen {
             colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
             total: timeline.total,
             rows: rows(timeline.servers),
+            column: column(),
             drawn: 0,
         }
     }
@@ -71,6 +82,7 @@ impl Screen {
             total: self.total,
             full: VICTIM_IN_FLIGHT,
             height: self.rows,
+            column: self.column,
             lanes: boards.iter().map(|board| board.lane()).collect(),
         };
         let picture = draw(&frame, self.colours);
