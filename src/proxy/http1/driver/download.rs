@@ -57,7 +57,9 @@ impl Exchange<'_> {
         if self.link.buffer.is_empty() {
             match self.link.poll_fill(cx) {
                 Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(count)) if count > 0 => {}
+                // What comes before anything was sent answers nothing of ours: a server that gives an idle
+                // connection up may say so with a 408.
+                Poll::Ready(Ok(count)) if count > 0 && self.sent() > 0 => {}
                 Poll::Ready(_) => return Err(Failure::Unanswered(Unanswered::Closed)),
             }
         }

@@ -245,9 +245,11 @@ impl<'a> Exchange<'a> {
         }
         self.now = Instant::now();
         loop {
+            // What the endpoint has said is read before more is written to it: one that answers early and
+            // closes resets the connection at the next write, and with it an answer not read yet.
             let moved = self
-                .poll_upload(cx)
-                .and_then(|up| Ok(self.poll_download(cx)? || up));
+                .poll_download(cx)
+                .and_then(|down| Ok(self.poll_upload(cx)? || down));
             match moved {
                 Err(failure) => return Poll::Ready(Ended::Failed(failure)),
                 Ok(moved) => {
