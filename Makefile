@@ -1,7 +1,7 @@
 # What each target does and how long it takes: README, "Building and testing".
 CARGO ?= cargo
 # One target folder for everything; each fuzz target runs this long.
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 60
 
 .PHONY: check test soak bench deps clients fmt lint unit loom proxy fuzz crds
 
@@ -40,7 +40,7 @@ proxy:
 	$(CARGO) test --workspace --exclude gate-loom --test '*'
 
 fuzz:
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p lastcall-fuzz
+	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p lastcall-fuzz
 
 ## crds: writes crds/ anew from the types
 crds:

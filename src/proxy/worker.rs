@@ -2,7 +2,7 @@
 //! it shares with others are the gates, and numbers that it alone writes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::net::TcpListener;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 
 use super::balance::Balancer;
 use super::buffer::BufferPool;
@@ -75,7 +75,8 @@ pub struct Worker {
 /// The configuration as this worker runs it.
 #[derive(Default)]
 pub(super) struct View {
-    sites: HashMap<u16, Rc<Site>>,
+    /// By port. Few, and looked up for each request: a tree needs no hash.
+    sites: BTreeMap<u16, Rc<Site>>,
     pub(super) pools: Vec<Pool>,
 }
 
@@ -164,9 +165,10 @@ impl Worker {
         stats: Stats,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> std::io::Result<()> {
+        // A runtime whose tasks never leave the thread: none of a `LocalSet`'s second queue.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
+            .build_local(LocalOptions::default())?;
         let worker = Rc::new(Self {
             slot: Rc::new(ticket.claim()),
             buffers: Rc::default(),
@@ -179,7 +181,7 @@ impl Worker {
             shutdown: Cell::new(Shutdown::No),
             date: RefCell::default(),
         });
-        LocalSet::new().block_on(&runtime, worker.obey(commands));
+        runtime.block_on(worker.obey(commands));
         Ok(())
     }
 

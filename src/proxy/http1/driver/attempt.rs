@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
-use super::super::{ClientFields, Event, ForwardContext, Next, RequestHead, forward_request};
+use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
 use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
 use super::{Connection, on};
 use crate::gate::{Admission, InFlight};
 use crate::model::WeightedBackend;
 use crate::proxy::respond::Answer;
+use crate::proxy::rng::Rng;
 use crate::proxy::tunnel;
 use crate::proxy::worker::{Pool, Shutdown, Site, View, Worker};
 
@@ -90,29 +91,24 @@ impl Connection {
 
     /// Writes the head for the endpoint.
     fn write_forward(&mut self, site: &Site, head: &RequestHead) {
-        let trusted = site.load_balancer().trusted_proxies.iter();
-        let trusted = trusted
-            .clone()
-            .any(|net| net.contains(&self.client.peer.ip()));
-        let id = format!(
-            "{:016x}{:016x}",
-            self.worker.rng.next(),
-            self.worker.rng.next()
-        );
-        let local = if head.host.is_empty() {
-            self.client
-                .stream
-                .local_addr()
-                .map(|a| a.to_string())
-                .unwrap_or_default()
-        } else {
-            String::new()
-        };
-        let fields = ClientFields::new(self.client.peer.ip(), "http", trusted);
+        let peer = self.client.peer.ip();
+        let mut trusted = site.load_balancer().trusted_proxies.iter();
+        self.client
+            .told
+            .trust(trusted.any(|net| net.contains(&peer)));
+        // Only HTTP/1.0 may leave its host out.
+        let local = head
+            .host
+            .is_empty()
+            .then(|| self.client.stream.local_addr());
+        let local = local
+            .and_then(Result::ok)
+            .map(|address| address.to_string());
+        let id = request_id(&self.worker.rng);
         let context = ForwardContext {
-            client: &fields,
-            request_id: &id,
-            default_host: &local,
+            client: &self.client.told,
+            request_id: std::str::from_utf8(&id).unwrap_or_default(),
+            default_host: local.as_deref().unwrap_or_default(),
             pass_expect: true,
         };
         self.client.forward.reset();
@@ -329,6 +325,12 @@ impl Connection {
         self.answer_ourselves(&answer, head, &site.load_balancer().timeouts)
             .await
     }
+}
+
+/// 128 random bits as 32 hexadecimal digits.
+fn request_id(rng: &Rng) -> [u8; 32] {
+    let bits = u128::from(rng.next()) << 64 | u128::from(rng.next());
+    std::array::from_fn(|at| b"0123456789abcdef"[(bits >> (124 - 4 * at) & 15) as usize])
 }
 
 /// Picks an endpoint and enters its gate: from here on the request is in flight there. What a gate refuses

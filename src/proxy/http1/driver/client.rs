@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::super::{Field, HeadLimits, RequestFault, RequestHead, may_complete, parse_request};
+use super::super::{
+    ClientFields, Field, HeadLimits, RequestFault, RequestHead, may_complete, parse_request,
+};
 use super::outgoing::Outgoing;
 use crate::model::{ClientTimeouts, Limits};
 use crate::proxy::buffer::Buffer;
@@ -28,6 +30,8 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(super) struct Client {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
+    /// What endpoints are told of it.
+    pub(super) told: ClientFields,
     /// Read and not used yet: heads, bodies, the next requests.
     pub(super) buffer: Buffer,
     /// The fields of the request under way.
@@ -67,6 +71,7 @@ impl Client {
         Self {
             stream,
             peer,
+            told: ClientFields::new(peer.ip(), "http", false),
             buffer: Buffer::new(&worker.buffers),
             fields: Vec::new(),
             out: Outgoing::default(),

@@ -39,6 +39,11 @@ impl ClientFields {
         }
     }
 
+    /// Notes whether the peer is a trusted proxy now: the list may change while it is connected.
+    pub fn trust(&mut self, trusted: bool) {
+        self.peer_trusted = trusted;
+    }
+
     /// Whether what the peer says of forwarding is believed.
     pub(super) fn is_trusted(&self) -> bool {
         self.peer_trusted
