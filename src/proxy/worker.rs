@@ -279,11 +279,12 @@ impl Worker {
         }
         // Answers are small and whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
-        let connection = driver::Connection::new(stream, peer, port, Rc::clone(self), registered);
+        let worker = Rc::clone(self);
+        let mut connection = driver::Connection::new(stream, peer, port, worker, registered);
         if full {
-            tokio::task::spawn_local(connection.refuse());
+            tokio::task::spawn_local(async move { connection.refuse().await });
         } else {
-            tokio::task::spawn_local(connection.serve());
+            tokio::task::spawn_local(async move { connection.serve().await });
         }
     }
 
