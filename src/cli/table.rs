@@ -46,6 +46,12 @@ pub(super) fn status(status: &Status) -> String {
             let _ = writeln!(text, "  {fault}");
         }
     }
+    if !status.configuration.unresolved.is_empty() {
+        text.push_str("out of service, as the configuration runs:\n");
+        for fault in &status.configuration.unresolved {
+            let _ = writeln!(text, "  {fault}");
+        }
+    }
     text.push('\n');
     text + &backends(&status.backends)
 }
@@ -190,6 +196,35 @@ mod tests {
             ]
         );
         assert_eq!(rows[3][2..4], ["InService", "3"]);
+    }
+
+    #[test]
+    fn the_head_tells_what_is_refused_and_what_is_out_of_service() {
+        let fault =
+            |message| serde_json::json!([{"source": "shop.yaml", "line": 7, "message": message}]);
+        let text = status(
+            &serde_json::from_value(serde_json::json!({
+                "version": "1.2.3", "uptimeSeconds": 65, "ready": false, "missing": ["listeners"],
+                "shuttingDown": false, "loadBalancers": [], "backends": [],
+                "configuration": {
+                    "revision": 4, "loadedAtSeconds": 1.0, "acceptedTotal": 4, "refusedTotal": 1,
+                    "faults": fault("is not allowed"), "unresolved": fault("there is no Backend default/api"),
+                }
+            }))
+            .unwrap(),
+        );
+        for line in [
+            "lastcall 1.2.3, up 1m5s, configuration 4, not ready: listeners",
+            "the last configuration was refused, the one before goes on:",
+            "  shop.yaml:7: is not allowed",
+            "out of service, as the configuration runs:",
+            "  shop.yaml:7: there is no Backend default/api",
+        ] {
+            assert!(
+                text.lines().any(|own| own == line),
+                "{line}\nis not in\n{text}"
+            );
+        }
     }
 
     #[test]
