@@ -87,7 +87,7 @@ async fn run(args: &Standalone) -> anyhow::Result<()> {
     let journal = Arc::new(DrainJournal::default());
     let (coordinator, draining) = Coordinator::new(
         count,
-        Box::new(DataPlane(workers.clone())),
+        Arc::new(DataPlane(workers.clone())),
         Arc::new(data_plane::NoCluster),
         DrainJournal::hears(&journal),
     );

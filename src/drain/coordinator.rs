@@ -62,7 +62,7 @@ pub struct Published {
 }
 
 /// What the coordinator needs of the data plane.
-pub trait DataPlane: Send {
+pub trait DataPlane: Send + Sync {
     /// Run this from now on. Resolves when every worker does.
     fn publish(&self, published: Published) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// The endpoint's gate was closed: drop its idle connections (PITFALLS 14).
@@ -88,13 +88,33 @@ pub trait LiveLookup: Send + Sync {
     fn leaving(&self, key: &HoldKey) -> Pin<Box<dyn Future<Output = Leaving> + Send>>;
 }
 
+/// A configuration on its way to the workers.
+struct Publication {
+    published: Published,
+    /// Told when every worker runs it.
+    done: oneshot::Sender<()>,
+}
+
+/// Hands configurations to the workers, each after the one before.
+async fn publish_in_order(
+    data_plane: Arc<dyn DataPlane>,
+    mut queue: mpsc::UnboundedReceiver<Publication>,
+) {
+    while let Some(Publication { published, done }) = queue.recv().await {
+        data_plane.publish(published).await;
+        // Nobody has to wait for it.
+        let _ = done.send(());
+    }
+}
+
 /// The task that owns every gate.
 pub struct Coordinator {
     commands: mpsc::UnboundedReceiver<Command>,
     emptied: mpsc::UnboundedReceiver<Emptied>,
     endpoints: Endpoints,
     holds: Holds,
-    data_plane: Box<dyn DataPlane>,
+    data_plane: Arc<dyn DataPlane>,
+    publications: mpsc::UnboundedSender<Publication>,
     lookup: Arc<dyn LiveLookup>,
     own_commands: mpsc::WeakUnboundedSender<Command>,
     changes: watch::Sender<u64>,
@@ -102,22 +122,25 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// A coordinator for gates of `workers` workers, and the handle to it. `journal` hears what an
-    /// operator wants to know.
+    /// operator wants to know. Must be called within a tokio runtime.
     pub fn new(
         workers: usize,
-        data_plane: Box<dyn DataPlane>,
+        data_plane: Arc<dyn DataPlane>,
         lookup: Arc<dyn LiveLookup>,
         journal: Journal,
     ) -> (Self, Handle) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (wake, emptied) = mpsc::unbounded_channel();
         let (changes, watched) = watch::channel(0);
+        let (publications, queue) = mpsc::unbounded_channel();
+        tokio::spawn(publish_in_order(Arc::clone(&data_plane), queue));
         let coordinator = Self {
             commands: receiver,
             emptied,
             endpoints: Endpoints::new(workers, wake, Arc::clone(&journal)),
             holds: Holds::new(journal),
             data_plane,
+            publications,
             lookup,
             own_commands: commands.downgrade(),
             changes,
@@ -140,7 +163,7 @@ impl Coordinator {
                 biased;
                 Some(emptied) = self.emptied.recv() => self.endpoints.emptied(&emptied, Instant::now()),
                 command = self.commands.recv() => match command {
-                    Some(command) => self.command(command).await,
+                    Some(command) => self.command(command),
                     None => return,
                 },
                 () = tokio::time::sleep_until(timer.into()) => {}
@@ -156,13 +179,12 @@ impl Coordinator {
         timers.into_iter().flatten().min().unwrap_or(far)
     }
 
-    async fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command) {
         let now = Instant::now();
         // An answer that nobody waits for any more is no error.
         match command {
             Command::Configure { snapshot, reply } => {
-                self.configure(snapshot, now).await;
-                let _ = reply.send(());
+                self.configure(snapshot, reply, now);
             }
             Command::Hold { request, reply } => {
                 let _ = reply.send(self.holds.begin(request, &mut self.endpoints, now));
@@ -185,12 +207,15 @@ impl Coordinator {
     }
 
     /// Gates of what left are closed before the workers hear of it, and those of what is new exist
-    /// before a request can ask for them.
-    async fn configure(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
+    /// before a request can ask for them. The workers are not waited for: a release is due the moment
+    /// the last request has left, whatever else they are at.
+    fn configure(&mut self, snapshot: Arc<Snapshot>, done: oneshot::Sender<()>, now: Instant) {
         let gates = self.endpoints.configure(&snapshot, now);
         self.settle();
         let gates = Arc::new(gates);
-        self.data_plane.publish(Published { snapshot, gates }).await;
+        let published = Published { snapshot, gates };
+        // Fails only where the runtime is going down.
+        let _ = self.publications.send(Publication { published, done });
     }
 
     /// Follows up whatever just happened until nothing more does: endpoints change state, holds end by
