@@ -1,0 +1,1 @@
+//! Both tables of odd messages through the whole proxy.
