@@ -22,6 +22,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct RawClient {
     stream: TcpStream,
+    /// Read behind what a caller asked for, for the next read.
+    unread: Vec<u8>,
 }
 
 impl RawClient {
@@ -30,7 +32,10 @@ impl RawClient {
         let stream = TcpStream::connect_timeout(&target, PATIENCE).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream }
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     /// Connects, and sends.
@@ -93,17 +98,56 @@ impl RawClient {
         bytes
     }
 
-    /// Reads exactly one response with its body, as framed by its Content-Length or chunks.
+    /// Reads exactly one response with its body, as framed by its Content-Length or chunks. What comes
+    /// behind it is there for the next read.
     #[track_caller]
     pub fn read_response(&mut self) -> Answer {
-        let (bytes, end) = self.read_while(PATIENCE, |bytes| Answer::whole(bytes).is_none());
-        Answer::whole(&bytes)
-            .unwrap_or_else(|| panic!("no whole response, {end:?}; read: {}", bytes.escape_ascii()))
+        let (mut bytes, end) = self.read_while(PATIENCE, |bytes| Answer::whole(bytes).is_none());
+        let Some((answer, length)) = Answer::whole_with_length(&bytes) else {
+            panic!("no whole response, {end:?}; read: {}", bytes.escape_ascii())
+        };
+        self.unread = bytes.split_off(length);
+        answer
+    }
+
+    /// Reads exactly one head: of a response to HEAD, or an interim one.
+    #[track_caller]
+    pub fn read_head(&mut self) -> Answer {
+        let mut bytes = self.read_until("\r\n\r\n");
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let behind = bytes.split_off(end);
+        self.unread = [behind, std::mem::take(&mut self.unread)].concat();
+        Answer {
+            head: String::from_utf8_lossy(&bytes).into_owned(),
+            ..Answer::default()
+        }
+    }
+
+    /// How it stands now, without waiting for anything: whether its end has come.
+    pub fn end_now(&mut self) -> End {
+        let (bytes, end) = self.read_while(Duration::from_millis(1), |_| true);
+        self.unread = bytes;
+        end
+    }
+
+    /// Asks the kernel for small buffers, so that little fits between us and the peer.
+    pub fn connect_with_small_buffers(target: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&target.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     fn read_while(&mut self, patience: Duration, more: impl Fn(&[u8]) -> bool) -> (Vec<u8>, End) {
         let begin = Instant::now();
-        let mut read = Vec::new();
+        let mut read = std::mem::take(&mut self.unread);
         let mut piece = [0; 16 * 1024];
         while more(&read) {
             let left = patience.saturating_sub(begin.elapsed());
