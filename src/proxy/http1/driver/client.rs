@@ -112,8 +112,12 @@ impl Client {
         let mut seen = 0;
         poll_fn(|cx| {
             loop {
-                if may_complete(self.buffer.filled(), seen)
-                    || self.buffer.filled().len() > limits.uri_bytes
+                // The first bytes are looked at even without a line's end: what is no HTTP at all (TLS,
+                // say) never sends one.
+                let unread = self.buffer.filled();
+                if (seen == 0 && !unread.is_empty())
+                    || may_complete(unread, seen)
+                    || unread.len() > limits.uri_bytes
                 {
                     match parse_request(self.buffer.filled(), &limits, &mut self.fields) {
                         Ok(Some((head, length))) => {
