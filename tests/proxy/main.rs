@@ -2,5 +2,6 @@
 //! byte and misbehave as told, and clients that see how a connection ends.
 
 mod cases;
+mod messages;
 mod support;
 mod table;

@@ -85,7 +85,8 @@ fn run_request(target: std::net::SocketAddr, case: &requests::Case) -> Option<St
                 .zip(requests)
                 .all(|(answer, (_, body))| answer.status() == 200 && answer.body_text() == *body);
             let rest = client.read_to_end();
-            (!right || rest != (Vec::new(), End::Fin)).then(|| format!("{answers:?}, then {rest:?}"))
+            (!right || rest != (Vec::new(), End::Fin))
+                .then(|| format!("{answers:?}, then {rest:?}"))
         }
     };
     wrong.map(|wrong| format!("{}: {wrong}", case.name))
@@ -95,24 +96,35 @@ fn run_request(target: std::net::SocketAddr, case: &requests::Case) -> Option<St
 fn every_odd_request_is_refused_cut_or_served_as_the_table_says() {
     let server = Backend::echo();
     let lastcall = Lastcall::start(Config::new(&[server.address]));
-    let cases = requests::CASES.iter().filter(|case| case.expect != Request::Unfinished);
+    let cases = requests::CASES
+        .iter()
+        .filter(|case| case.expect != Request::Unfinished);
     let mut findings = Vec::new();
     let mut expected = Vec::new();
     for case in cases {
         findings.extend(run_request(lastcall.address, case));
         if let Request::Served(requests) = case.expect {
-            expected.extend(requests.iter().map(|(line, body)| ((*line).to_owned(), (*body).to_owned())));
+            expected.extend(
+                requests
+                    .iter()
+                    .map(|(line, body)| ((*line).to_owned(), (*body).to_owned())),
+            );
         }
     }
     // One by one, so in order; a request smuggled in by any other case would stand among them.
     let seen = complete(&server);
     if seen != expected {
-        findings.push(format!("whole requests at the server: {seen:#?}, not {expected:#?}"));
+        findings.push(format!(
+            "whole requests at the server: {seen:#?}, not {expected:#?}"
+        ));
     }
     // A case that must never reach a server left no trace of its bytes there either.
     let raw = server.raw_received().concat();
     for smuggled in ["/admin", "/2 "] {
-        if raw.windows(smuggled.len()).any(|part| part == smuggled.as_bytes()) {
+        if raw
+            .windows(smuggled.len())
+            .any(|part| part == smuggled.as_bytes())
+        {
             findings.push(format!("{smuggled:?} reached the server"));
         }
     }
@@ -125,13 +137,18 @@ fn a_request_that_never_ends_gets_408_and_no_server_sees_a_whole_one() {
     let config = Config::new(&[server.address])
         .load_balancer("timeouts: {requestHead: 400ms, requestBody: 400ms}");
     let lastcall = Lastcall::start(config);
-    let cases = requests::CASES.iter().filter(|case| case.expect == Request::Unfinished);
+    let cases = requests::CASES
+        .iter()
+        .filter(|case| case.expect == Request::Unfinished);
     let findings: Vec<String> = std::thread::scope(|scope| {
         let running: Vec<_> = cases
             .map(|case| scope.spawn(|| run_request(lastcall.address, case)))
             .collect();
         assert!(running.len() > 3);
-        running.into_iter().filter_map(|one| one.join().unwrap()).collect()
+        running
+            .into_iter()
+            .filter_map(|one| one.join().unwrap())
+            .collect()
     });
     report(&findings);
     assert_eq!(complete(&server), []);
@@ -183,7 +200,8 @@ fn run_response(target: std::net::SocketAddr, at: usize) -> Option<String> {
             } else {
                 client.read_response()
             };
-            let right = answer.status() == 502 && (case.asked == Asked::Head || is_problem(&answer));
+            let right =
+                answer.status() == 502 && (case.asked == Asked::Head || is_problem(&answer));
             if !right {
                 return Some(format!("{answer:?}"));
             }
@@ -192,8 +210,7 @@ fn run_response(target: std::net::SocketAddr, at: usize) -> Option<String> {
         Response::Cut => {
             let (bytes, end) = client.read_to_end();
             let whole = Answer::whole(&bytes).is_some();
-            (whole || end != End::Reset)
-                .then(|| format!("{end:?} after {}", bytes.escape_ascii()))
+            (whole || end != End::Reset).then(|| format!("{end:?} after {}", bytes.escape_ascii()))
         }
         Response::Whole { status, body, .. } => {
             let answer = if case.asked == Asked::Head {
@@ -248,7 +265,11 @@ fn a_response_that_breaks_off_looks_whole_to_no_client_of_http_1_0_either() {
             end == End::Fin && bytes.ends_with(b"\r\n\r\nhello")
         };
         if !right {
-            findings.push(format!("{}: {end:?} after {}", case.name, bytes.escape_ascii()));
+            findings.push(format!(
+                "{}: {end:?} after {}",
+                case.name,
+                bytes.escape_ascii()
+            ));
         }
     }
     report(&findings);
@@ -273,7 +294,8 @@ fn a_connection_to_a_server_is_used_again_only_where_its_response_allows_it() {
             client.read_response()
         };
         assert_eq!(answer.status(), status, "{}", case.name);
-        findings.extend(next_answer(&mut client, at).map(|wrong| format!("{}: {wrong}", case.name)));
+        findings
+            .extend(next_answer(&mut client, at).map(|wrong| format!("{}: {wrong}", case.name)));
         let seen = server.seen();
         let [.., first, second] = &seen[..] else {
             panic!("{seen:?}")

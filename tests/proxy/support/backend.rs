@@ -259,6 +259,22 @@ impl Backend {
         self.shared.inner.lock().unwrap().raw.len()
     }
 
+    /// Connections that are open now, as far as this side knows: one that waits for a gate does not look.
+    pub fn open_connections(&self) -> usize {
+        self.shared.inner.lock().unwrap().streams.len()
+    }
+
+    /// Waits until so many connections are open.
+    #[track_caller]
+    pub fn wait_for_open_connections(&self, count: usize) {
+        wait_until(&format!("{count} open connections"), PATIENCE, || {
+            match self.open_connections() {
+                open if open == count => Ok(()),
+                open => Err(open),
+            }
+        });
+    }
+
     /// Requests whose steps are not over.
     pub fn in_flight(&self) -> usize {
         self.shared.inner.lock().unwrap().in_flight

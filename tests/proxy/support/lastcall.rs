@@ -112,6 +112,28 @@ impl Lastcall {
             .find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
     }
 
+    /// Waits until a sample of `/metrics` has this value.
+    #[track_caller]
+    pub fn wait_for_metric(&self, sample: &str, value: f64) {
+        wait_until(&format!("{sample} {value}"), LIMIT, || {
+            match self.metric(sample) {
+                Some(seen) if (seen - value).abs() < 1e-9 => Ok(()),
+                seen => Err(seen),
+            }
+        });
+    }
+
+    /// Requests that lastcall counts as in flight on an endpoint of `web`.
+    pub fn in_flight(&self, endpoint: SocketAddr) -> Option<f64> {
+        self.metric(&in_flight_of(endpoint))
+    }
+
+    /// Waits until lastcall counts so many in flight on an endpoint of `web`.
+    #[track_caller]
+    pub fn wait_for_in_flight(&self, endpoint: SocketAddr, count: u32) {
+        self.wait_for_metric(&in_flight_of(endpoint), f64::from(count));
+    }
+
     /// Resident memory in bytes (`VmRSS`).
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -164,6 +186,12 @@ impl Lastcall {
             child.try_wait().unwrap().ok_or("it runs")
         })
     }
+}
+
+fn in_flight_of(endpoint: SocketAddr) -> String {
+    format!(
+        "lastcall_endpoint_in_flight{{namespace=\"default\",backend=\"web\",endpoint=\"{endpoint}\"}}"
+    )
 }
 
 impl Drop for Lastcall {
