@@ -99,13 +99,16 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     for (name, help, read) in PLAIN_COUNTERS {
         families.counter(name, help).put(&[], float(read(totals)));
     }
+    families
+        .gauge("lastcall_tunnels", "Upgraded connections that are open")
+        .put(&[], float(totals.tunnels));
 }
 
 /// One number of the workers.
 type ReadTotal = fn(&DataPlaneTotals) -> u64;
 
 /// The workers' counters that have no labels.
-const PLAIN_COUNTERS: [(&str, &str, ReadTotal); 7] = [
+const PLAIN_COUNTERS: [(&str, &str, ReadTotal); 9] = [
     (
         "lastcall_retries_total",
         "Attempts beyond the first of a request",
@@ -115,6 +118,16 @@ const PLAIN_COUNTERS: [(&str, &str, ReadTotal); 7] = [
         "lastcall_cuts_total",
         "Exchanges ended by force: deadline, Disabled, draining disabled",
         |totals| totals.cuts,
+    ),
+    (
+        "lastcall_client_gone_total",
+        "Exchanges whose client went away, or took nothing any more, before they were over",
+        |totals| totals.client_gone,
+    ),
+    (
+        "lastcall_upstream_broken_total",
+        "Exchanges that the endpoint broke: no answer, a broken one, or half of one",
+        |totals| totals.upstream_broken,
     ),
     (
         "lastcall_received_bytes_total",
