@@ -2,6 +2,7 @@
 //! byte and misbehave as told, and clients that see how a connection ends.
 
 mod cases;
+mod interim;
 mod messages;
 mod support;
 mod table;
