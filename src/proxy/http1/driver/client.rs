@@ -20,10 +20,10 @@ use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
 use crate::proxy::worker::{Control, Registered, Shutdown, Worker};
 
-/// How long, and for how many bytes, a client may go on sending after our last response
-/// (PITFALLS 42).
-const LINGER: Duration = Duration::from_secs(5);
-const LINGER_BYTES: usize = 1 << 20;
+/// How long a client may be silent, and how long it may go on sending, after our last response. Time alone
+/// bounds it: many clients send an upload to its end before they read why it was refused (PITFALLS 42).
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+const LINGER_WHOLE: Duration = Duration::from_secs(30);
 
 /// A client's socket and buffers; they live as long as the connection and are used again by each of its
 /// requests.
@@ -189,18 +189,15 @@ impl Client {
         if self.half_closed || self.stream.shutdown().await.is_err() {
             return;
         }
-        let deadline = Instant::now() + LINGER;
-        let mut dropped = 0;
+        let whole = Instant::now() + LINGER_WHOLE;
+        let mut deadline = Instant::now() + LINGER_SILENCE;
         poll_fn(|cx| {
             loop {
-                let unread = self.buffer.filled().len();
-                dropped += unread;
-                self.buffer.consume(unread);
-                if dropped > LINGER_BYTES {
-                    return Poll::Ready(());
-                }
+                self.buffer.consume(self.buffer.filled().len());
                 match self.buffer.poll_fill(&mut self.stream, cx) {
-                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        deadline = whole.min(Instant::now() + LINGER_SILENCE);
+                    }
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => return self.timer.poll_until(deadline, cx),
                 }
