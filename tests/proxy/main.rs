@@ -2,7 +2,9 @@
 //! byte and misbehave as told, and clients that see how a connection ends.
 
 mod cases;
+mod endings;
 mod interim;
 mod messages;
 mod support;
 mod table;
+mod tunnels;

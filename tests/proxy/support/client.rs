@@ -77,6 +77,14 @@ impl RawClient {
         self.stream.write_all(bytes.as_ref())
     }
 
+    /// The same connection once more, to send from another thread.
+    pub fn sender(&self) -> Self {
+        Self {
+            stream: self.stream.try_clone().unwrap(),
+            unread: Vec::new(),
+        }
+    }
+
     /// Ends the sending direction (FIN) and goes on reading.
     pub fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
