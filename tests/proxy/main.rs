@@ -3,8 +3,13 @@
 
 mod cases;
 mod endings;
+mod fields;
 mod interim;
 mod messages;
+mod routing;
 mod support;
 mod table;
 mod tunnels;
+
+/// How long a condition may take to come on a busy machine.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);

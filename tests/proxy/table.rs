@@ -1,15 +1,11 @@
 //! Both tables of odd messages through the whole proxy: what the client gets, and what the server's own
 //! record says.
 
-use std::time::Duration;
-
 use crate::cases::requests::{self, Expect as Request};
 use crate::cases::responses::{self, Asked, Expect as Response};
 use crate::support::backend::{self, Backend, Seen, Step};
 use crate::support::client::Answer;
 use crate::support::{Config, End, Lastcall, RawClient, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A request as the table writes it: its line, and its body as text.
 fn normal(seen: &Seen) -> (String, String) {
@@ -19,7 +15,7 @@ fn normal(seen: &Seen) -> (String, String) {
 
 /// The whole requests that the server has seen, once it has nothing left to read.
 fn complete(server: &Backend) -> Vec<(String, String)> {
-    wait_until("the server to be done", LIMIT, || {
+    wait_until("the server to be done", crate::LIMIT, || {
         match server.in_flight() {
             0 => Ok(()),
             more => Err(more),

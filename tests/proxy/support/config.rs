@@ -45,6 +45,13 @@ impl Config {
         self
     }
 
+    /// Without `defaultBackend`: only routes lead anywhere.
+    pub fn without_default_backend(mut self) -> Self {
+        self.load_balancer
+            .retain(|line| !line.starts_with("defaultBackend:"));
+        self
+    }
+
     /// Adds a line of YAML to a Backend's spec: `balance: {policy: LeastRequest}`.
     pub fn backend(mut self, name: &str, yaml: &str) -> Self {
         let index = self.index(name);
