@@ -31,15 +31,7 @@ impl Lastcall {
     /// Starts lastcall and waits until `/readyz` says so.
     pub fn start(config: Config) -> Self {
         let mut started = Self::spawn(config);
-        wait_until("lastcall to be ready", LIMIT, || {
-            if let Ok(Some(status)) = started.child.try_wait() {
-                panic!("lastcall ended ({status}):\n{}", started.log());
-            }
-            match get(started.metrics, "/readyz") {
-                Ok(answer) if answer.status() == 200 => Ok(()),
-                other => Err(other),
-            }
-        });
+        started.wait_until_ready();
         started
     }
 
@@ -48,22 +40,7 @@ impl Lastcall {
         let folder = Folder::new();
         folder.write("test.yaml", &config.yaml());
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_lastcall"))
-            .arg("standalone")
-            .arg("--config")
-            .arg(folder.config())
-            .args(["--listen-address", "127.0.0.1", "--workers", "2"])
-            .arg("--admin-socket")
-            .arg(folder.path().join("admin.sock"))
-            .arg("--metrics-address")
-            .arg(metrics.to_string())
-            .args(config.flags())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = run(&folder, metrics, &config);
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, config.port)),
             metrics,
@@ -71,6 +48,30 @@ impl Lastcall {
             config,
             child,
         }
+    }
+
+    /// Ends it with SIGKILL; [`Lastcall::start_again`] brings it back.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, after its end, with the same folder, ports and admin socket.
+    pub fn start_again(&mut self) {
+        self.child = run(&self.folder, self.metrics, &self.config);
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        wait_until("lastcall to be ready", LIMIT, || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("lastcall ended ({status}):\n{}", self.log());
+            }
+            match get(self.metrics, "/readyz") {
+                Ok(answer) if answer.status() == 200 => Ok(()),
+                other => Err(other),
+            }
+        });
     }
 
     /// The configuration as it is, to be changed and given to [`Lastcall::reload`].
@@ -192,6 +193,29 @@ fn in_flight_of(endpoint: SocketAddr) -> String {
     format!(
         "lastcall_endpoint_in_flight{{namespace=\"default\",backend=\"web\",endpoint=\"{endpoint}\"}}"
     )
+}
+
+fn run(folder: &Folder, metrics: SocketAddr, config: &Config) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.path().join("log"))
+        .unwrap();
+    Command::new(env!("CARGO_BIN_EXE_lastcall"))
+        .arg("standalone")
+        .arg("--config")
+        .arg(folder.config())
+        .args(["--listen-address", "127.0.0.1", "--workers", "2"])
+        .arg("--admin-socket")
+        .arg(folder.path().join("admin.sock"))
+        .arg("--metrics-address")
+        .arg(metrics.to_string())
+        .args(config.flags())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Lastcall {

@@ -1,0 +1,31 @@
+//! Draining, reloads, restarts and volume under real traffic: the real `lastcall`, servers that are
+//! processes of their own and exit at once on SIGTERM, an open-loop load of which three quarters are POSTs.
+//! Wherever a test says "nothing was lost", another shows that the same test can see a loss.
+//!
+//! `LASTCALL_SOAK=1` (which is `make soak`) runs the long forms.
+
+#[path = "../proxy/support/mod.rs"]
+mod support;
+
+mod admin;
+mod deadline;
+mod demo;
+mod draining;
+mod flow;
+mod hold;
+mod holds;
+mod leaving;
+mod reloads;
+mod restart;
+mod status;
+mod stopping;
+mod volume;
+
+/// One of the two forms of a test: what runs always, or what `make soak` runs.
+fn short_or_long<T>(short: T, long: T) -> T {
+    if is_soak() { long } else { short }
+}
+
+fn is_soak() -> bool {
+    std::env::var_os("LASTCALL_SOAK").is_some_and(|value| value != "0" && !value.is_empty())
+}
