@@ -174,8 +174,9 @@ impl Coordinator {
     }
 
     fn next_timer(&self) -> Instant {
-        let far = Instant::now() + Duration::from_hours(1);
-        let timers = [self.endpoints.next_timer(), self.holds.next_timer()];
+        let now = Instant::now();
+        let far = now + Duration::from_hours(1);
+        let timers = [self.endpoints.next_timer(), self.holds.next_timer(now)];
         timers.into_iter().flatten().min().unwrap_or(far)
     }
 

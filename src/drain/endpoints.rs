@@ -319,6 +319,24 @@ impl Endpoints {
             .sum()
     }
 
+    /// Whether work on one of the endpoints was ordered to end and has not all ended yet.
+    pub(super) fn are_being_cut<'a>(
+        &self,
+        mut ids: impl Iterator<Item = &'a EndpointId>,
+    ) -> bool {
+        let being_cut = |e: &Endpoint| {
+            matches!(
+                e.drain,
+                Drain::Draining {
+                    cut: true,
+                    empty: None,
+                    ..
+                }
+            )
+        };
+        ids.any(|id| self.by_id.get(id).is_some_and(being_cut))
+    }
+
     /// When the last of the endpoints became empty.
     pub(super) fn last_byte<'a>(
         &self,
@@ -410,6 +428,8 @@ impl Endpoints {
         let (drain, actions) = endpoint.drain.step(event, now, next_generation);
         endpoint.drain = drain;
         let mut drained = false;
+        // Before a cut: what is cut is gone in microseconds.
+        let in_flight = endpoint.gate.in_flight();
         for action in actions {
             match action {
                 Action::CloseGate => {
@@ -430,7 +450,7 @@ impl Endpoints {
                 Action::CutInFlight => data_plane.cut(id),
                 Action::ReportTimeout => journal(&Entry::DrainTimedOut {
                     id: id.clone(),
-                    in_flight: endpoint.gate.in_flight(),
+                    in_flight,
                 }),
                 Action::ReportDrained => {
                     drained = true;

@@ -17,6 +17,10 @@ use crate::model::release::{Event, Release, Verdict};
 /// The name of this process among the members; peers come with clusters.
 const SELF: &str = "self";
 
+/// How long after its deadline a hold waits for the workers to have cut what was in flight, so that it
+/// says how much that was (Law 8). They need microseconds; one that is stuck may not hold anybody up.
+const CUT_TAKES: Duration = Duration::from_millis(100);
+
 pub(super) struct Holds {
     journal: Journal,
     by_key: BTreeMap<HoldKey, Hold>,
@@ -145,6 +149,12 @@ impl Holds {
                 Verdict::Deadline => ReleaseCause::Deadline,
             };
             let ids = hold.ids();
+            if cause == ReleaseCause::Deadline
+                && endpoints.are_being_cut(ids.iter())
+                && now < hold.release.deadline() + CUT_TAKES
+            {
+                continue;
+            }
             let last_byte = endpoints.last_byte(ids.iter()).unwrap_or(now);
             let released = Released {
                 cause,
@@ -214,9 +224,12 @@ impl Holds {
         }
     }
 
-    /// The next deadline.
-    pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.by_key.values().map(|h| h.release.deadline()).min()
+    /// The next deadline; of one that has come, when what is being cut is waited for no more.
+    pub(super) fn next_timer(&self, now: Instant) -> Option<Instant> {
+        let deadlines = self.by_key.values().map(|hold| hold.release.deadline());
+        deadlines
+            .map(|at| if at > now { at } else { at + CUT_TAKES })
+            .min()
     }
 }
 

@@ -190,16 +190,14 @@ impl Release {
         let answers = || self.members.values().flat_map(BTreeMap::values);
         let all =
             !self.members.is_empty() && answers().all(|a| matches!(a, Answer::Confirmed { .. }));
-        if all {
-            if answers().any(|a| matches!(a, Answer::Confirmed { cut: true, .. })) {
-                Verdict::Cut
-            } else {
-                Verdict::Drained
-            }
-        } else if now >= self.deadline {
-            Verdict::Deadline
-        } else {
-            Verdict::Waiting
+        let any_cut = || answers().any(|a| matches!(a, Answer::Confirmed { cut: true, .. }));
+        let over = now >= self.deadline;
+        match all {
+            true if !any_cut() => Verdict::Drained,
+            // What is cut at the deadline may be confirmed before anybody has looked at the clock.
+            true if !over => Verdict::Cut,
+            _ if over => Verdict::Deadline,
+            _ => Verdict::Waiting,
         }
     }
 }
@@ -351,18 +349,17 @@ mod tests {
     #[test]
     fn work_that_was_cut_by_order_is_not_called_drained() {
         let now = Instant::now();
-        let mut release = Release::new(
-            [endpoint(1)],
-            ["a".to_owned()],
-            now + Duration::from_secs(1),
-        );
+        let deadline = now + Duration::from_secs(1);
         let cut = Event::Confirmed {
             member: "a".into(),
             endpoint: endpoint(1),
             generation: 2,
             cut: true,
         };
-        assert_eq!(release.step(cut, now), Verdict::Cut);
+        for (at, verdict) in [(now, Verdict::Cut), (deadline, Verdict::Deadline)] {
+            let mut release = Release::new([endpoint(1)], ["a".to_owned()], deadline);
+            assert_eq!(release.step(cut.clone(), at), verdict);
+        }
     }
 
     proptest! {
