@@ -59,7 +59,6 @@ impl Connection {
             body_limit: load_balancer.limits.body_bytes,
             deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
             upgrade: head.upgrade.is_some(),
-            closing: self.closing(),
         };
         let mut attempts = Attempts {
             choice,

@@ -136,7 +136,7 @@ impl Exchange<'_> {
             self.give_up();
         }
         self.framing = ResponseFraming::choose(head, self.task.head.version);
-        let close = self.state.must_close() || self.task.closing || self.framing.closes();
+        let close = self.closes();
         self.write_head(head, close);
         self.on(Event::ResponseHead { close });
         self.client.count_response(head.status);

@@ -17,7 +17,7 @@ use super::super::{
 };
 use super::client::Client;
 use super::download::Download;
-use super::on;
+use super::{closing, on};
 use super::outgoing::Outgoing;
 use super::upload::Upload;
 use crate::gate::{Gate, InFlight};
@@ -95,8 +95,6 @@ pub(super) struct Task<'a> {
     pub(super) deadline: Option<Instant>,
     /// An upgrade is asked of the endpoint.
     pub(super) upgrade: bool,
-    /// The process is going down: responses say that the connection closes.
-    pub(super) closing: bool,
 }
 
 /// How an attempt ended.
@@ -325,6 +323,12 @@ impl<'a> Exchange<'a> {
         if let Some(stream) = self.link.take_stream() {
             in_flight.endpoint().0.keep(stream, keep, self.now);
         }
+    }
+
+    /// Whether the response's head, which goes out now, is to say that the connection closes: as things
+    /// are now, not as they were when the request came.
+    pub(super) fn closes(&self) -> bool {
+        self.state.must_close() || self.framing.closes() || closing(self.worker, self.client)
     }
 
     pub(super) fn on(&mut self, event: Event) {

@@ -239,15 +239,26 @@ impl Connection {
         }
     }
 
-    /// Whether responses are to say that the connection closes, because the process is going down.
+    /// Whether the response that goes out now is to say that the connection closes.
     fn closing(&self) -> bool {
-        self.worker.shutdown() >= Shutdown::Announced
+        closing(&self.worker, &self.client)
     }
 
     /// Tells the connection's state what has happened. An event that cannot come now is a fault of ours;
     /// the connection is closed, which is safe for everyone.
     fn on(&mut self, event: Event) -> Next {
         on(&mut self.state, event)
+    }
+}
+
+/// Whether a response that goes out now is to say that the connection closes, because the process is going
+/// down. Not where the next request is here already: it was sent in good faith, and behind a response
+/// that says close nothing is answered (RFC 9112 section 9.6). The last one's response says it.
+fn closing(worker: &Worker, client: &Client) -> bool {
+    match worker.shutdown() {
+        Shutdown::No => false,
+        Shutdown::Announced | Shutdown::Idle => client.buffer.is_empty(),
+        Shutdown::Cut => true,
     }
 }
 
