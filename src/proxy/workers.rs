@@ -36,6 +36,9 @@ struct Ports {
     counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
 }
 
+/// How long clients are given to take an answer that says that their request was cut.
+const CUT_TAKES: Duration = Duration::from_secs(1);
+
 /// How the data plane went down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Farewell {
@@ -221,23 +224,26 @@ impl Workers {
         futures_util::future::join_all(closing).await;
         self.tell_all(|done| Command::Shutdown(Shutdown::Idle, done))
             .await;
-        let open = self.wait_for_none_open(timeout).await;
+        self.wait_for_none_open(timeout).await;
+        self.cut_all().await
+    }
+
+    /// Ends what is open by force, now, so that clients can tell: the end of the process alone would look
+    /// like the end of a response that has no other.
+    pub async fn cut_all(&self) -> Farewell {
+        let open = self.0.stats.sum(|s| &s.open);
         if open > 0 {
             self.tell_all(|done| Command::Shutdown(Shutdown::Cut, done))
                 .await;
-            self.wait_for_none_open(Duration::from_secs(1)).await;
+            self.wait_for_none_open(CUT_TAKES).await;
         }
         Farewell { cut: open }
     }
 
-    /// Waits until no connection is open, for `limit` at most; returns how many still are.
-    async fn wait_for_none_open(&self, limit: Duration) -> u64 {
+    /// Waits until no connection is open, for `limit` at most.
+    async fn wait_for_none_open(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        loop {
-            let open = self.0.stats.sum(|s| &s.open);
-            if open == 0 || Instant::now() >= deadline {
-                return open;
-            }
+        while self.0.stats.sum(|s| &s.open) > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
