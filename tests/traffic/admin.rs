@@ -23,8 +23,9 @@ impl Scene {
                 _ => backend::slow(&gate, "slow"),
             })
         });
-        let lastcall =
-            Lastcall::start(Config::new(&servers.each_ref().map(|server| server.address)));
+        let lastcall = Lastcall::start(Config::new(
+            &servers.each_ref().map(|server| server.address),
+        ));
         Self {
             servers,
             gate,
@@ -59,9 +60,15 @@ fn drain_wait_returns_when_the_last_request_has_finished_and_then_disables() {
     let target = scene.target(0);
     std::thread::scope(|scope| {
         let draining = scope.spawn(|| {
-            scene.run(&["drain", "--wait", "--then", "disable", "-o", "json", &target])
+            scene.run(&[
+                "drain", "--wait", "--then", "disable", "-o", "json", &target,
+            ])
         });
-        status::wait_for(&scene.lastcall, scene.servers[0].address, status::DEREGISTERING);
+        status::wait_for(
+            &scene.lastcall,
+            scene.servers[0].address,
+            status::DEREGISTERING,
+        );
         assert!(!draining.is_finished());
         scene.gate.open();
         assert_eq!(client.read_response().status(), 200);
@@ -77,7 +84,11 @@ fn drain_wait_returns_when_the_last_request_has_finished_and_then_disables() {
     assert_eq!(endpoint["cutTotal"], 0, "{endpoint}");
 
     assert_eq!(scene.run(&["enable", &target]).0, 0);
-    status::wait_for(&scene.lastcall, scene.servers[0].address, status::IN_SERVICE);
+    status::wait_for(
+        &scene.lastcall,
+        scene.servers[0].address,
+        status::IN_SERVICE,
+    );
 }
 
 #[test]
@@ -94,7 +105,11 @@ fn disable_cuts_at_once_and_enable_brings_it_back() {
     );
     assert_eq!(endpoint["cutTotal"], 1, "{endpoint}");
     assert_eq!(scene.run(&["enable", &target]).0, 0);
-    status::wait_for(&scene.lastcall, scene.servers[0].address, status::IN_SERVICE);
+    status::wait_for(
+        &scene.lastcall,
+        scene.servers[0].address,
+        status::IN_SERVICE,
+    );
     scene.gate.open();
 }
 
@@ -107,7 +122,12 @@ fn a_whole_backend_that_drains_answers_503_and_comes_back() {
     assert_eq!(answer.status(), 503);
     assert!(answer.field("retry-after").is_some(), "{}", answer.head);
     assert_eq!(scene.run(&["enable", "be/web"]).0, 0);
-    assert_eq!(scene.run(&["wait", "be/web", "--for=in-service", "--timeout", "5s"]).0, 0);
+    assert_eq!(
+        scene
+            .run(&["wait", "be/web", "--for=in-service", "--timeout", "5s"])
+            .0,
+        0
+    );
     assert_eq!(get(scene.lastcall.address, "/quick").unwrap().status(), 200);
 }
 
@@ -145,7 +165,10 @@ fn exit_codes_tell_scripts_what_happened() {
     status::wait_for(&scene.lastcall, address, status::DEREGISTERING);
     let (code, said) = scene.run(&["enable", &target]);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("configured otherwise") && said.contains("adminState"), "{said}");
+    assert!(
+        said.contains("configured otherwise") && said.contains("adminState"),
+        "{said}"
+    );
 
     // 4: nobody there to ask.
     drop(client);
@@ -169,18 +192,26 @@ fn a_wait_for_a_drain_outlives_a_restart_of_lastcall() {
             .output()
             .unwrap()
     });
-    status::wait_for(&scene.lastcall, scene.servers[0].address, status::DEREGISTERING);
+    status::wait_for(
+        &scene.lastcall,
+        scene.servers[0].address,
+        status::DEREGISTERING,
+    );
     drop(client);
     scene.lastcall.kill();
     assert!(!draining.is_finished());
     scene.lastcall.start_again();
     let (code, said) = exit(&draining.join().unwrap());
     assert_eq!(code, 0, "{said}");
-    wait_until("the drain to be known again", Duration::from_secs(5), || {
-        let endpoint = status::endpoint(&scene.lastcall, scene.servers[0].address);
-        (endpoint["adminState"] == "Draining")
-            .then_some(())
-            .ok_or(endpoint)
-    });
+    wait_until(
+        "the drain to be known again",
+        Duration::from_secs(5),
+        || {
+            let endpoint = status::endpoint(&scene.lastcall, scene.servers[0].address);
+            (endpoint["adminState"] == "Draining")
+                .then_some(())
+                .ok_or(endpoint)
+        },
+    );
     scene.gate.open();
 }

@@ -38,11 +38,7 @@ fn begins_an_answer(seen: &Seen, gate: &Gate) -> Vec<Step> {
             rest(),
             Step::Close,
         ],
-        _ => vec![
-            pause,
-            head("Content-Length: 4\r\n"),
-            rest(),
-        ],
+        _ => vec![pause, head("Content-Length: 4\r\n"), rest()],
     }
 }
 
@@ -61,7 +57,10 @@ impl Stalled {
         let begins = [
             ("chunked", "GET /chunked HTTP/1.1\r\nHost: t\r\n\r\n"),
             ("length", "GET /length HTTP/1.1\r\nHost: t\r\n\r\n"),
-            ("until close", "GET /until-close HTTP/1.1\r\nHost: t\r\n\r\n"),
+            (
+                "until close",
+                "GET /until-close HTTP/1.1\r\nHost: t\r\n\r\n",
+            ),
             ("HTTP/1.0", "GET /until-close HTTP/1.0\r\nHost: t\r\n\r\n"),
         ];
         let begun = begins.map(|(name, request)| {
@@ -96,15 +95,18 @@ fn scene() -> Scene {
     let mut config = Config::new(&[]);
     // What is in flight all goes to the one server; the other is there to take what comes later.
     let weighted = |address: SocketAddr, weight: u32| {
-        format!("address: {}, port: {}, weight: {weight}", address.ip(), address.port())
+        format!(
+            "address: {}, port: {}, weight: {weight}",
+            address.ip(),
+            address.port()
+        )
     };
     config.set_endpoints_as(
         "web",
         &[&weighted(server.address, 100), &weighted(other.address, 0)],
     );
-    let lastcall = Lastcall::start(
-        config.load_balancer("connectionDraining: {lastEndpoint: Drain}"),
-    );
+    let lastcall =
+        Lastcall::start(config.load_balancer("connectionDraining: {lastEndpoint: Drain}"));
     let clients = Stalled::start(lastcall.address);
     status::wait_for_in_flight(&lastcall, server.address, IN_FLIGHT);
     Scene {
@@ -159,7 +161,11 @@ fn at_the_deadline_what_is_in_flight_is_cut_visibly_and_counted() {
 #[test]
 fn the_same_requests_are_whole_where_they_end_before_the_deadline() {
     let mut scene = scene();
-    let hold = Hold::of(&scene.lastcall, scene.server.address, Duration::from_secs(30));
+    let hold = Hold::of(
+        &scene.lastcall,
+        scene.server.address,
+        Duration::from_secs(30),
+    );
     scene.gate.open();
     for (name, client) in &mut scene.clients.begun {
         let rest = client.read_until("rest");
@@ -177,7 +183,11 @@ fn the_same_requests_are_whole_where_they_end_before_the_deadline() {
 #[test]
 fn disabling_cuts_at_once_and_the_hold_says_so() {
     let scene = scene();
-    let hold = Hold::of(&scene.lastcall, scene.server.address, Duration::from_secs(30));
+    let hold = Hold::of(
+        &scene.lastcall,
+        scene.server.address,
+        Duration::from_secs(30),
+    );
     let target = format!("be/web/{}", scene.server.address);
     let disabled = scene.lastcall.cli(&["disable", &target]);
     assert!(disabled.status.success(), "{disabled:?}");

@@ -153,7 +153,10 @@ fn a_held_server_gets_nothing_new_and_one_that_has_drained_is_released_at_once()
     assert!(enabled.status.success(), "{enabled:?}");
     status::wait_for(&pair.lastcall, pair.leaving(), status::IN_SERVICE);
     let reached = pair.reached();
-    assert!(reached[0] > 0, "enabled again, but got nothing: {reached:?}");
+    assert!(
+        reached[0] > 0,
+        "enabled again, but got nothing: {reached:?}"
+    );
 }
 
 #[test]
@@ -190,11 +193,19 @@ fn lastcall_killed_and_started_again_in_the_middle_of_a_hold_releases_nobody_ear
     let again = Instant::now();
     status::wait_for(&pair.lastcall, pair.leaving(), status::DEREGISTERING);
     assert!(hold.is_waiting());
-    assert_eq!(pair.reached(), [0, 20], "the new lastcall knows of the drain");
+    assert_eq!(
+        pair.reached(),
+        [0, 20],
+        "the new lastcall knows of the drain"
+    );
     // The old one's requests are gone with it; the minimum shows that the new one holds by its own rules.
     let released = hold.released(Duration::from_secs(20));
     assert_eq!(released.cause(), (Cause::Drained, 0));
-    assert!(again.elapsed() > Duration::from_secs(3), "{:?}", again.elapsed());
+    assert!(
+        again.elapsed() > Duration::from_secs(3),
+        "{:?}",
+        again.elapsed()
+    );
     assert!(begin.elapsed() > Duration::from_secs(4));
     pair.gate.open();
 }
@@ -266,7 +277,9 @@ fn the_last_server_leaves_when_its_replacement_is_there_and_nobody_waits_for_eit
     let hold = Hold::of(&lastcall, old.address, GRACE);
     assert_eq!(get(lastcall.address, "/").unwrap().status(), 200);
     assert!(hold.is_waiting());
-    let config = lastcall.config().endpoints("web", &[old.address, new.address]);
+    let config = lastcall
+        .config()
+        .endpoints("web", &[old.address, new.address]);
     lastcall.reload(config);
     while hold.is_waiting() {
         assert_eq!(get(lastcall.address, "/").unwrap().status(), 200);
@@ -298,7 +311,10 @@ fn a_drain_lasts_its_minimum_also_where_nothing_is_in_flight() {
     let lastcall = Lastcall::start(config.load_balancer("connectionDraining: {minSeconds: 2}"));
     let released = Hold::of(&lastcall, servers[0].address, GRACE).released(Duration::from_secs(20));
     let held = released.held();
-    assert!(held >= Duration::from_secs(2) && held < Duration::from_secs(4), "{held:?}");
+    assert!(
+        held >= Duration::from_secs(2) && held < Duration::from_secs(4),
+        "{held:?}"
+    );
 }
 
 #[test]
@@ -308,7 +324,11 @@ fn a_hold_of_a_restart_has_the_shorter_time() {
     restart.restart = true;
     let released = Hold::start(restart).released(Duration::from_secs(20));
     assert_eq!(released.cause().0, Cause::Deadline);
-    assert!(released.held() < Duration::from_secs(4), "{:?}", released.held());
+    assert!(
+        released.held() < Duration::from_secs(4),
+        "{:?}",
+        released.held()
+    );
     pair.gate.open();
     pair.clients.clear();
 }

@@ -58,10 +58,14 @@ impl Scene {
     fn admin_state(&mut self, state: &str) {
         let [first, second] = self.addresses();
         let mut config = self.lastcall.config();
-        let one = |address: SocketAddr| format!("address: {}, port: {}", address.ip(), address.port());
+        let one =
+            |address: SocketAddr| format!("address: {}, port: {}", address.ip(), address.port());
         config.set_endpoints_as(
             "web",
-            &[&format!("{}, adminState: {state}", one(first)), &one(second)],
+            &[
+                &format!("{}, adminState: {state}", one(first)),
+                &one(second),
+            ],
         );
         self.lastcall.reload(config);
     }
@@ -110,7 +114,10 @@ fn an_endpoint_put_back_while_it_drains_serves_again() {
     assert_eq!(scene.reached_first(), 0);
     scene.endpoints(&[first, second]);
     let endpoint = status::wait_for(&scene.lastcall, first, status::IN_SERVICE);
-    assert!(endpoint["inFlight"].as_u64() > Some(0), "its state was kept: {endpoint}");
+    assert!(
+        endpoint["inFlight"].as_u64() > Some(0),
+        "its state was kept: {endpoint}"
+    );
     assert!(scene.reached_first() > 0);
     scene.finish();
 }

@@ -9,7 +9,6 @@ mod support;
 
 mod admin;
 mod deadline;
-mod demo;
 mod draining;
 mod flow;
 mod hold;
