@@ -8,6 +8,8 @@
 mod coordinator;
 mod endpoints;
 mod holds;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
