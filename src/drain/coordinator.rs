@@ -161,7 +161,7 @@ impl Coordinator {
             tokio::select! {
                 // Wake-ups first: a release is due the moment the last request has left.
                 biased;
-                Some(emptied) = self.emptied.recv() => self.endpoints.emptied(&emptied, Instant::now()),
+                Some(emptied) = self.emptied.recv() => self.endpoints.emptied(&emptied),
                 command = self.commands.recv() => match command {
                     Some(command) => self.command(command),
                     None => return,
@@ -196,7 +196,11 @@ impl Coordinator {
                 timeout,
                 reply,
             } => {
-                let _ = reply.send(self.endpoints.set_admin_state(&target, state, timeout, now));
+                let set = self.endpoints.set_admin_state(&target, state, timeout, now);
+                if let (Ok(ids), AdminState::Enabled) = (&set, state) {
+                    self.holds.enabled(ids, &mut self.endpoints);
+                }
+                let _ = reply.send(set);
             }
             Command::Report { reply } => {
                 let _ = reply.send(self.endpoints.report(now));
@@ -223,9 +227,11 @@ impl Coordinator {
     /// that.
     fn settle(&mut self) {
         let now = Instant::now();
-        let confirmed = self.endpoints.settle(now, self.data_plane.as_ref());
-        for id in self.holds.settle(&confirmed, &self.endpoints, now) {
-            self.endpoints.unhold(&id);
+        loop {
+            let looked = self.endpoints.settle(now, self.data_plane.as_ref());
+            if !self.holds.settle(&looked, &mut self.endpoints, now) {
+                break;
+            }
         }
         if self.endpoints.take_changed() {
             self.changes.send_modify(|revision| *revision += 1);

@@ -1,5 +1,5 @@
-//! Every endpoint's live state, kept over changes of the configuration by its identity (Law 9): its
-//! gate, why it leaves, and how far it is.
+//! All endpoints, kept over changes of the configuration by their identity (Law 9): what is configured,
+//! asked and seen comes in here, and each goes as far as it can.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::coordinator::{DataPlane, Emptied};
-use super::{Entry, Journal, TargetError};
-use crate::gate::{Gate, Generation, State, Wake};
-use crate::model::drain::{Action, Causes, Drain, Event, Held, Operator, wish};
-use crate::model::report::{BackendReport, EndpointReport, ServiceState};
-use crate::model::{
-    AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Member, ObjectName, Snapshot,
-    Target,
+use super::endpoint::{Endpoint, Settled};
+use super::{Journal, TargetError};
+use crate::gate::Gate;
+use crate::model::drain::{Drain, Held, Operator};
+use crate::model::report::{
+    BackendReport, DEREGISTERING, EndpointReport, IN_SERVICE, ServiceState,
 };
+use crate::model::{AdminState, DrainPolicy, EndpointId, ObjectName, Snapshot, Target};
 
 pub(super) struct Endpoints {
     workers: usize,
@@ -25,18 +25,13 @@ pub(super) struct Endpoints {
     changed: bool,
 }
 
-struct Endpoint {
-    gate: Arc<Gate>,
-    spec: EndpointSpec,
-    policy: DrainPolicy,
-    causes: Causes,
-    drain: Drain,
-    /// When the gate's last request left, by the worker's own clock reading.
-    emptied_at: Option<Instant>,
-    /// What the gate had cut before this drain.
-    cut_before: u64,
-    last_drain: Option<Duration>,
-    holds: u64,
+/// What a look at all endpoints found that holds have to know.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// Gates that were opened again, with their generation: what was confirmed before counts no more.
+    pub(super) opened: Vec<(EndpointId, u64)>,
+    /// Endpoints that were confirmed to have nothing in flight.
+    pub(super) confirmed: Vec<Confirmed>,
 }
 
 /// An endpoint that was confirmed to have nothing in flight.
@@ -44,90 +39,6 @@ pub(super) struct Confirmed {
     pub(super) id: EndpointId,
     pub(super) generation: u64,
     pub(super) cut: bool,
-}
-
-/// Takes a gate's wake-up to the coordinator's task, with the moment it happened.
-struct WakeCoordinator {
-    id: EndpointId,
-    emptied: mpsc::UnboundedSender<Emptied>,
-}
-
-impl Wake for WakeCoordinator {
-    fn emptied(&self, generation: Generation) {
-        // Fails only when the coordinator has ended, and with it everyone who waits.
-        let _ = self.emptied.send(Emptied {
-            id: self.id.clone(),
-            generation,
-            at: Instant::now(),
-        });
-    }
-}
-
-impl Endpoint {
-    fn new(
-        workers: usize,
-        wake: Arc<dyn Wake>,
-        backend: &Backend,
-        spec: &EndpointSpec,
-        now: Instant,
-    ) -> Self {
-        Self {
-            gate: Arc::new(Gate::new(workers, State::Open, wake)),
-            spec: spec.clone(),
-            policy: backend.draining,
-            causes: Causes::new(AdminState::Enabled, now),
-            drain: Drain::Serving { since: now },
-            emptied_at: None,
-            cut_before: 0,
-            last_drain: None,
-            holds: 0,
-        }
-    }
-
-    fn cut_in_this_drain(&self) -> u64 {
-        self.gate.cut() - self.cut_before
-    }
-
-    /// Takes new work, and will not stop by itself: a replacement for others.
-    fn replaces(&self) -> bool {
-        matches!(self.drain, Drain::Serving { .. })
-            && self.causes.reason().is_none()
-            && self.spec.weight > 0
-    }
-
-    fn report(&self, now: Instant) -> EndpointReport {
-        let admin_state = self.causes.admin_state();
-        let (state, description) = self.drain.describe(admin_state);
-        let deadline = match self.drain {
-            Drain::Draining {
-                order, cut: false, ..
-            } => Some(order.deadline),
-            _ => None,
-        };
-        EndpointReport {
-            address: self.spec.address.to_string(),
-            pod_uid: match &self.spec.id.member {
-                Member::Static(_) => None,
-                Member::Pod { uid, .. } => Some(uid.to_string()),
-            },
-            state,
-            description: description.to_owned(),
-            reason: self.causes.reason().map(str::to_owned),
-            admin_state,
-            weight: self.spec.weight,
-            in_flight: self.gate.in_flight(),
-            requests_total: self.gate.entered(),
-            cut_total: self.gate.cut(),
-            since_millis: millis(now.saturating_duration_since(self.drain.since())),
-            deadline_millis: deadline.map(|at| millis(at.saturating_duration_since(now))),
-            drain_millis: self.last_drain.map(millis),
-            holds: self.holds,
-        }
-    }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Endpoints {
@@ -156,27 +67,15 @@ impl Endpoints {
         for backend in &snapshot.backends {
             for spec in &backend.endpoints {
                 let endpoint = self.by_id.entry(spec.id.clone()).or_insert_with(|| {
-                    let wake = WakeCoordinator {
-                        id: spec.id.clone(),
-                        emptied: self.wake.clone(),
-                    };
-                    Endpoint::new(self.workers, Arc::new(wake), backend, spec, now)
+                    Endpoint::new(self.workers, self.wake.clone(), backend, spec, now)
                 });
-                endpoint.spec = spec.clone();
-                endpoint.policy = backend.draining;
-                endpoint.causes.removed = None;
-                let configured = AdminState::narrowest(spec.admin_state, backend.admin_state);
-                if endpoint.causes.configured.0 != configured {
-                    endpoint.causes.configured = (configured, now);
-                }
+                endpoint.configure(backend, spec, now);
                 gates.insert(spec.id.clone(), Arc::clone(&endpoint.gate));
             }
         }
         for (id, endpoint) in &mut self.by_id {
-            if !gates.contains_key(id) && endpoint.causes.removed.is_none() {
-                endpoint.causes.removed = Some(now);
-                // Its admin state was written where it no longer is.
-                endpoint.causes.configured = (AdminState::Enabled, now);
+            if !gates.contains_key(id) {
+                endpoint.remove(now);
             }
         }
         self.changed = true;
@@ -262,7 +161,7 @@ impl Endpoints {
     }
 
     /// A gate says that it may be empty.
-    pub(super) fn emptied(&mut self, emptied: &Emptied, _now: Instant) {
+    pub(super) fn emptied(&mut self, emptied: &Emptied) {
         if let Some(endpoint) = self.by_id.get_mut(&emptied.id)
             && endpoint.gate.phase().generation == emptied.generation
         {
@@ -280,6 +179,26 @@ impl Endpoints {
                 deadline: known.deadline.min(held.deadline),
             }));
             self.changed = true;
+        }
+    }
+
+    /// A hold that stands finds its endpoint enabled again by an operator: it is to leave after all.
+    /// True where it was.
+    pub(super) fn hold_again(&mut self, id: &EndpointId, held: Held) -> bool {
+        match self.by_id.get_mut(id) {
+            Some(endpoint) if endpoint.causes.held.is_none() => {
+                endpoint.causes.held = Some(held);
+                self.changed = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A hold on the endpoint ends earlier than was known.
+    pub(super) fn shorten_hold(&mut self, id: &EndpointId, deadline: Instant) {
+        if let Some(held) = self.by_id.get_mut(id).and_then(|e| e.causes.held.as_mut()) {
+            held.deadline = held.deadline.min(deadline);
         }
     }
 
@@ -320,21 +239,8 @@ impl Endpoints {
     }
 
     /// Whether work on one of the endpoints was ordered to end and has not all ended yet.
-    pub(super) fn are_being_cut<'a>(
-        &self,
-        mut ids: impl Iterator<Item = &'a EndpointId>,
-    ) -> bool {
-        let being_cut = |e: &Endpoint| {
-            matches!(
-                e.drain,
-                Drain::Draining {
-                    cut: true,
-                    empty: None,
-                    ..
-                }
-            )
-        };
-        ids.any(|id| self.by_id.get(id).is_some_and(being_cut))
+    pub(super) fn are_being_cut<'a>(&self, mut ids: impl Iterator<Item = &'a EndpointId>) -> bool {
+        ids.any(|id| self.by_id.get(id).is_some_and(Endpoint::is_being_cut))
     }
 
     /// When the last of the endpoints became empty.
@@ -352,120 +258,52 @@ impl Endpoints {
 
     /// What the endpoint confirms now, if it is drained: also for a hold that comes after the fact.
     pub(super) fn confirmed(&self, id: &EndpointId) -> Option<Confirmed> {
-        let endpoint = self.by_id.get(id)?;
-        let Drain::Drained { cut, .. } = endpoint.drain else {
-            return None;
-        };
-        Some(Confirmed {
-            id: id.clone(),
-            generation: endpoint.gate.phase().generation.0,
-            cut,
-        })
+        confirmed(id, self.by_id.get(id)?)
     }
 
     /// Steps every endpoint as far as it goes now, and forgets those that are gone and drained.
-    pub(super) fn settle(&mut self, now: Instant, data_plane: &dyn DataPlane) -> Vec<Confirmed> {
-        let mut confirmed = Vec::new();
-        let mut replacements: HashMap<ObjectName, u64> = HashMap::new();
+    pub(super) fn settle(&mut self, now: Instant, data_plane: &dyn DataPlane) -> Looked {
+        let mut looked = Looked::default();
+        let replacements = self.replacements();
+        // Sorted by Backend, as the counts are.
+        let mut at = 0;
+        let mut backend: Option<&ObjectName> = None;
+        for (id, endpoint) in &mut self.by_id {
+            if backend.is_some_and(|before| *before != id.backend) {
+                at += 1;
+            }
+            backend = Some(&id.backend);
+            let before = std::mem::discriminant(&endpoint.drain);
+            let replaceable = replacements[at] > 0;
+            let settled = endpoint.settle(id, replaceable, now, data_plane, &self.journal);
+            match settled {
+                Settled::Same => {}
+                Settled::Opened => {
+                    let generation = endpoint.gate.phase().generation.0;
+                    looked.opened.push((id.clone(), generation));
+                }
+                Settled::Drained => looked.confirmed.extend(confirmed(id, endpoint)),
+            }
+            self.changed |= before != std::mem::discriminant(&endpoint.drain);
+        }
+        self.by_id.retain(|_, endpoint| !endpoint.is_gone());
+        looked
+    }
+
+    /// For each Backend, in order, how many of its endpoints could take the work of another.
+    fn replacements(&self) -> Vec<u64> {
+        let mut counts: Vec<u64> = Vec::new();
+        let mut backend: Option<&ObjectName> = None;
         for (id, endpoint) in &self.by_id {
-            *replacements.entry(id.backend.clone()).or_default() += u64::from(endpoint.replaces());
-        }
-        let ids: Vec<EndpointId> = self.by_id.keys().cloned().collect();
-        for id in ids {
-            let replaceable = replacements.get(&id.backend).is_some_and(|n| *n > 0);
-            confirmed.extend(self.settle_one(&id, replaceable, now, data_plane));
-        }
-        self.by_id.retain(|_, e| {
-            let gone = e.causes.removed.is_some()
-                && e.holds == 0
-                && matches!(e.drain, Drain::Drained { .. });
-            !gone
-        });
-        confirmed
-    }
-
-    fn settle_one(
-        &mut self,
-        id: &EndpointId,
-        replaceable: bool,
-        now: Instant,
-        data_plane: &dyn DataPlane,
-    ) -> Option<Confirmed> {
-        let endpoint = self.by_id.get_mut(id)?;
-        let before = endpoint.drain;
-        let wished = wish(&endpoint.causes, &endpoint.policy, replaceable, now);
-        let mut drained = false;
-        for event in [Event::Wish(wished), Event::Tick] {
-            drained |= Self::step(id, endpoint, event, now, data_plane, &self.journal);
-        }
-        let generation = endpoint.gate.phase().generation;
-        if matches!(endpoint.drain, Drain::Draining { empty: None, .. })
-            && endpoint.gate.confirms_drained(generation)
-        {
-            let at = endpoint.emptied_at.unwrap_or(now);
-            let event = Event::Empty {
-                generation: generation.0,
-                at,
-            };
-            drained |= Self::step(id, endpoint, event, now, data_plane, &self.journal);
-        }
-        if std::mem::discriminant(&before) != std::mem::discriminant(&endpoint.drain) {
-            self.changed = true;
-        }
-        if drained { self.confirmed(id) } else { None }
-    }
-
-    /// One step and what it asks for; true where the endpoint became drained.
-    fn step(
-        id: &EndpointId,
-        endpoint: &mut Endpoint,
-        event: Event,
-        now: Instant,
-        data_plane: &dyn DataPlane,
-        journal: &Journal,
-    ) -> bool {
-        let next_generation = endpoint.gate.phase().generation.0 + 1;
-        let (drain, actions) = endpoint.drain.step(event, now, next_generation);
-        endpoint.drain = drain;
-        let mut drained = false;
-        // Before a cut: what is cut is gone in microseconds.
-        let in_flight = endpoint.gate.in_flight();
-        for action in actions {
-            match action {
-                Action::CloseGate => {
-                    endpoint.emptied_at = None;
-                    endpoint.cut_before = endpoint.gate.cut();
-                    endpoint.gate.change(State::Closed);
-                    data_plane.closed(id);
-                    journal(&Entry::DrainStarted {
-                        id: id.clone(),
-                        reason: endpoint.causes.reason().unwrap_or("Unknown"),
-                        in_flight: endpoint.gate.in_flight(),
-                    });
-                }
-                Action::OpenGate => {
-                    endpoint.gate.change(State::Open);
-                    journal(&Entry::BackInService { id: id.clone() });
-                }
-                Action::CutInFlight => data_plane.cut(id),
-                Action::ReportTimeout => journal(&Entry::DrainTimedOut {
-                    id: id.clone(),
-                    in_flight,
-                }),
-                Action::ReportDrained => {
-                    drained = true;
-                    if let Drain::Drained { took, .. } = endpoint.drain {
-                        endpoint.last_drain = Some(took);
-                        journal(&Entry::DrainCompleted {
-                            id: id.clone(),
-                            took,
-                            cut: endpoint.cut_in_this_drain(),
-                        });
-                    }
-                }
+            if backend != Some(&id.backend) {
+                counts.push(0);
+                backend = Some(&id.backend);
+            }
+            if let Some(count) = counts.last_mut() {
+                *count += u64::from(endpoint.replaces());
             }
         }
-        drained
+        counts
     }
 
     /// When time alone would next change something.
@@ -496,13 +334,22 @@ impl Endpoints {
     }
 }
 
+fn confirmed(id: &EndpointId, endpoint: &Endpoint) -> Option<Confirmed> {
+    let Drain::Drained { cut, .. } = endpoint.drain else {
+        return None;
+    };
+    Some(Confirmed {
+        id: id.clone(),
+        generation: endpoint.gate.phase().generation.0,
+        cut,
+    })
+}
+
 fn backend_report(name: &ObjectName, endpoints: Vec<EndpointReport>) -> BackendReport {
     let count =
         |wanted: fn(&EndpointReport) -> bool| endpoints.iter().filter(|e| wanted(e)).count() as u64;
-    let in_service = count(|e| {
-        e.state == ServiceState::InService && e.description == crate::model::report::IN_SERVICE
-    });
-    let draining = count(|e| e.description == crate::model::report::DEREGISTERING);
+    let in_service = count(|e| e.state == ServiceState::InService && e.description == IN_SERVICE);
+    let draining = count(|e| e.description == DEREGISTERING);
     BackendReport {
         namespace: name.namespace.to_string(),
         name: name.name.to_string(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::coordinator::Leaving;
-use super::endpoints::{Confirmed, Endpoints};
+use super::endpoints::{Confirmed, Endpoints, Looked};
 use super::{
     Entry, HoldKey, HoldRequest, HoldUpdate, Journal, ReleaseCause, Released, TargetError,
 };
@@ -45,6 +45,85 @@ impl Hold {
         self.release.endpoints().cloned().collect()
     }
 
+    /// A call of the same key: the hold covers what it asks for as well, and ends when the first of its
+    /// callers has to (Law 5).
+    fn join(
+        &mut self,
+        caller: mpsc::UnboundedSender<HoldUpdate>,
+        ids: &[EndpointId],
+        deadline: Instant,
+        endpoints: &mut Endpoints,
+        now: Instant,
+    ) {
+        self.release.shorten(deadline);
+        let held = Held {
+            since: now,
+            deadline: self.release.deadline(),
+        };
+        for id in self.release.endpoints() {
+            endpoints.shorten_hold(id, held.deadline);
+            endpoints.hold_again(id, held);
+        }
+        for id in ids {
+            if self.release.add(id) {
+                self.cover(id, held, endpoints, now);
+            }
+        }
+        let in_flight = endpoints.in_flight(self.release.endpoints());
+        let _ = caller.send(self.progress(in_flight, now));
+        self.callers.push(caller);
+        self.vanished = None;
+        self.looked_up = false;
+    }
+
+    /// Holds one more endpoint.
+    fn cover(&mut self, id: &EndpointId, held: Held, endpoints: &mut Endpoints, now: Instant) {
+        endpoints.hold(id, held);
+        // Drained already, for another cause: that confirmation stands until the gate opens again.
+        if let Some(confirmed) = endpoints.confirmed(id) {
+            self.release.step(confirmation(&confirmed), now);
+        }
+    }
+
+    /// What became of its endpoints.
+    fn hear(&mut self, looked: &Looked, now: Instant) {
+        for (id, generation) in &looked.opened {
+            let event = Event::Asked {
+                member: SELF.to_owned(),
+                endpoint: id.clone(),
+                generation: *generation,
+            };
+            self.release.step(event, now);
+        }
+        for confirmed in &looked.confirmed {
+            self.release.step(confirmation(confirmed), now);
+        }
+    }
+
+    /// True where an endpoint of it had been enabled, and is to leave now.
+    fn hold_again(&self, endpoints: &mut Endpoints) -> bool {
+        let held = Held {
+            since: self.since,
+            deadline: self.release.deadline(),
+        };
+        let mut again = false;
+        for id in self.release.endpoints() {
+            again |= endpoints.hold_again(id, held);
+        }
+        again
+    }
+
+    fn released(&self, cause: ReleaseCause, endpoints: &Endpoints, now: Instant) -> Released {
+        let last_byte = endpoints.last_byte(self.release.endpoints()).unwrap_or(now);
+        Released {
+            cause,
+            held: now.saturating_duration_since(self.since),
+            // What was empty before the hold began was not waited for.
+            since_last_byte: now.saturating_duration_since(last_byte.max(self.since)),
+            cut: endpoints.cut(self.release.endpoints()),
+        }
+    }
+
     fn progress(&self, in_flight: u64, now: Instant) -> HoldUpdate {
         HoldUpdate::Holding {
             remaining: self.release.deadline().saturating_duration_since(now),
@@ -80,37 +159,11 @@ impl Holds {
         ids.sort();
         ids.dedup();
         let (caller, updates) = mpsc::unbounded_channel();
+        let deadline = now + allowed(&request, &ids, endpoints);
         if let Some(hold) = self.by_key.get_mut(&request.key) {
-            let _ = caller.send(hold.progress(endpoints.in_flight(hold.release.endpoints()), now));
-            hold.callers.push(caller);
-            hold.vanished = None;
-            hold.looked_up = false;
+            hold.join(caller, &ids, deadline, endpoints, now);
             return Ok(updates);
         }
-        let allowed = ids.iter().filter_map(|id| endpoints.policy(id));
-        let allowed = allowed.map(|policy| {
-            if request.restart {
-                policy.restart_timeout
-            } else {
-                policy.timeout
-            }
-        });
-        let allowed = allowed.max().unwrap_or(Duration::ZERO);
-        let deadline = now + request.grace.map_or(allowed, |grace| grace.min(allowed));
-        for id in &ids {
-            endpoints.hold(
-                id,
-                Held {
-                    since: now,
-                    deadline,
-                },
-            );
-        }
-        (self.journal)(&Entry::HoldStarted {
-            key: request.key.clone(),
-            endpoints: ids.clone(),
-            in_flight: endpoints.in_flight(ids.iter()),
-        });
         let mut hold = Hold {
             release: Release::new(ids.clone(), [SELF.to_owned()], deadline),
             since: now,
@@ -119,63 +172,78 @@ impl Holds {
             vanished: None,
             looked_up: false,
         };
+        let terms = Held {
+            since: now,
+            deadline,
+        };
         for id in &ids {
-            // Drained already, for another cause: that confirmation stands until the gate opens again.
-            if let Some(confirmed) = endpoints.confirmed(id) {
-                hold.release.step(confirmation(&confirmed), now);
-            }
+            hold.cover(id, terms, endpoints, now);
         }
+        (self.journal)(&Entry::HoldStarted {
+            key: request.key.clone(),
+            endpoints: ids.clone(),
+            in_flight: endpoints.in_flight(ids.iter()),
+        });
         hold.tell(&hold.progress(endpoints.in_flight(ids.iter()), now));
         self.by_key.insert(request.key, hold);
         Ok(updates)
     }
 
-    /// Lets go whoever can be: what was just confirmed counts, and so does a deadline that has come.
+    /// Lets go whoever can be: what was just confirmed counts, and so does a deadline that has come. True
+    /// where the endpoints are to be looked at again.
     pub(super) fn settle(
         &mut self,
-        confirmed: &[Confirmed],
-        endpoints: &Endpoints,
+        looked: &Looked,
+        endpoints: &mut Endpoints,
         now: Instant,
-    ) -> Vec<EndpointId> {
+    ) -> bool {
+        let mut again = false;
         let mut ended = Vec::new();
         for (key, hold) in &mut self.by_key {
-            for confirmed in confirmed {
-                hold.release.step(confirmation(confirmed), now);
-            }
+            hold.hear(looked, now);
             let cause = match hold.release.step(Event::Tick, now) {
                 Verdict::Waiting => continue,
                 Verdict::Drained => ReleaseCause::Drained,
                 Verdict::Cut => ReleaseCause::Cut,
                 Verdict::Deadline => ReleaseCause::Deadline,
             };
-            let ids = hold.ids();
-            if cause == ReleaseCause::Deadline
-                && endpoints.are_being_cut(ids.iter())
-                && now < hold.release.deadline() + CUT_TAKES
-            {
-                continue;
+            if cause == ReleaseCause::Deadline {
+                // An operator has enabled it meanwhile: its server stops all the same.
+                let closing = hold.hold_again(endpoints);
+                again |= closing;
+                let cutting = endpoints.are_being_cut(hold.release.endpoints());
+                if closing || (cutting && now < hold.release.deadline() + CUT_TAKES) {
+                    continue;
+                }
             }
-            let last_byte = endpoints.last_byte(ids.iter()).unwrap_or(now);
-            let released = Released {
-                cause,
-                held: now.saturating_duration_since(hold.since),
-                // What was empty before the hold began was not waited for.
-                since_last_byte: now.saturating_duration_since(last_byte.max(hold.since)),
-                cut: endpoints.cut(ids.iter()),
-            };
+            let released = hold.released(cause, endpoints, now);
             hold.tell(&HoldUpdate::Released(released.clone()));
             (self.journal)(&Entry::Released {
                 key: key.clone(),
                 released,
             });
-            ended.push((key.clone(), ids));
+            ended.push(key.clone());
         }
-        let mut unheld = Vec::new();
-        for (key, ids) in ended {
-            self.by_key.remove(&key);
-            unheld.extend(ids);
+        for hold in ended.iter().filter_map(|key| self.by_key.remove(key)) {
+            for id in hold.release.endpoints() {
+                endpoints.unhold(id);
+            }
         }
-        unheld
+        again
+    }
+
+    /// The operator enabled these: a hold on them that nobody waits for any more is over (Law 6). One
+    /// that has its caller goes on to its end, for its server stops then.
+    pub(super) fn enabled(&mut self, ids: &[EndpointId], endpoints: &mut Endpoints) {
+        let over = |hold: &Hold| {
+            hold.callers.iter().all(mpsc::UnboundedSender::is_closed)
+                && hold.release.endpoints().any(|id| ids.contains(id))
+        };
+        let keys: Vec<_> = self.by_key.iter().filter(|(_, hold)| over(hold)).collect();
+        let keys: Vec<_> = keys.into_iter().map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.withdraw(&key, endpoints);
+        }
     }
 
     /// Tells holders of a changed number, and returns those whose callers have been gone for `vanished`
@@ -215,10 +283,14 @@ impl Holds {
         if !self.by_key.get(key).is_some_and(gone) {
             return;
         }
+        self.withdraw(key, endpoints);
+    }
+
+    fn withdraw(&mut self, key: &HoldKey, endpoints: &mut Endpoints) {
         if let Some(hold) = self.by_key.remove(key) {
-            for id in hold.ids() {
-                endpoints.unhold(&id);
-                endpoints.withdraw_hold(&id);
+            for id in hold.release.endpoints() {
+                endpoints.unhold(id);
+                endpoints.withdraw_hold(id);
             }
             (self.journal)(&Entry::HoldWithdrawn { key: key.clone() });
         }
@@ -231,6 +303,21 @@ impl Holds {
             .map(|at| if at > now { at } else { at + CUT_TAKES })
             .min()
     }
+}
+
+/// How long a hold of these may last: what the caller can wait, or what the Backends allow, whichever is
+/// less.
+fn allowed(request: &HoldRequest, ids: &[EndpointId], endpoints: &Endpoints) -> Duration {
+    let policies = ids.iter().filter_map(|id| endpoints.policy(id));
+    let allowed = policies.map(|policy| {
+        if request.restart {
+            policy.restart_timeout
+        } else {
+            policy.timeout
+        }
+    });
+    let allowed = allowed.max().unwrap_or(Duration::ZERO);
+    request.grace.map_or(allowed, |grace| grace.min(allowed))
 }
 
 fn confirmation(confirmed: &Confirmed) -> Event {

@@ -6,6 +6,7 @@
 //! hook server.
 
 mod coordinator;
+mod endpoint;
 mod endpoints;
 mod holds;
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::gate::{Admission, Gate, InFlight, WorkerSlot, worker_tickets};
+use crate::gate::{Admission, Gate, InFlight, State, WorkerSlot, worker_tickets};
+use crate::model::report::ServiceState;
 use crate::model::{Backend, DrainPolicy, EndpointSpec, Member, ObjectName, Policy};
 
 /// Long enough for a busy machine; nothing waits for it to pass.
@@ -55,6 +56,13 @@ fn address(port: u16) -> SocketAddr {
 
 fn web() -> ObjectName {
     ObjectName::new("default", "web")
+}
+
+fn target(port: u16) -> Target {
+    Target {
+        backend: web(),
+        address: Some(address(port)),
+    }
 }
 
 fn id(port: u16) -> EndpointId {
@@ -109,10 +117,10 @@ impl Scene {
         }
     }
 
-    /// Two endpoints that take requests.
+    /// Three endpoints that take requests: two may leave, and one is there that can take their work.
     async fn serving() -> Self {
         let scene = Self::new(Workers::default());
-        let configured = snapshot(&[1, 2], DrainPolicy::default());
+        let configured = snapshot(&[1, 2, 3], DrainPolicy::default());
         scene.handle.configure(configured).await.unwrap();
         scene
     }
@@ -127,19 +135,33 @@ impl Scene {
     }
 
     async fn hold(&self, port: u16) -> mpsc::UnboundedReceiver<HoldUpdate> {
+        self.hold_as(&format!("server-{port}"), &[port], None).await
+    }
+
+    async fn hold_as(
+        &self,
+        key: &str,
+        ports: &[u16],
+        grace: Option<Duration>,
+    ) -> mpsc::UnboundedReceiver<HoldUpdate> {
         let request = HoldRequest {
             key: HoldKey {
-                id: format!("server-{port}"),
+                id: key.to_owned(),
                 container: String::new(),
             },
-            targets: vec![Target {
-                backend: web(),
-                address: Some(address(port)),
-            }],
-            grace: None,
+            targets: ports.iter().map(|port| target(*port)).collect(),
+            grace,
             restart: false,
         };
         self.handle.hold(request).await.unwrap()
+    }
+
+    async fn enable(&self, port: u16) {
+        let enabled = self
+            .handle
+            .set_admin_state(target(port), AdminState::Enabled, None);
+        enabled.await.unwrap();
+        until(async || self.gate(port).phase().state == State::Open).await;
     }
 
     async fn report(&self, port: u16) -> crate::model::report::EndpointReport {
@@ -149,6 +171,16 @@ impl Scene {
             .find(|one| one.address == address(port).to_string())
             .unwrap()
     }
+}
+
+/// Waits for a condition.
+async fn until(condition: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, wait).await.unwrap();
 }
 
 /// The end of a hold.
@@ -205,9 +237,7 @@ async fn a_release_waits_for_no_worker_that_takes_a_configuration_in() {
     let handle = scene.handle.clone();
     let configured = snapshot(&[1, 2, 3], DrainPolicy::default());
     let configuring = tokio::spawn(async move { handle.configure(configured).await });
-    while scene.handle.report().await.unwrap()[0].total < 3 {
-        tokio::task::yield_now().await;
-    }
+    until(async || scene.handle.report().await.unwrap()[0].total == 3).await;
     drop(last);
     assert_eq!(released(&mut hold).await.cause, ReleaseCause::Drained);
     assert!(!configuring.is_finished());
@@ -238,9 +268,7 @@ async fn without_draining_a_hold_cuts_and_says_so() {
     scene.handle.configure(configured).await.unwrap();
     let cut = scene.enter(1).unwrap();
     let mut hold = scene.hold(1).await;
-    while scene.workers.cut.lock().unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(async || !scene.workers.cut.lock().unwrap().is_empty()).await;
     assert_eq!(*scene.workers.cut.lock().unwrap(), [id(1)]);
     cut.count_cut();
     drop(cut);
@@ -253,7 +281,7 @@ async fn an_endpoint_that_is_taken_out_drains_and_is_new_when_it_comes_back() {
     let scene = Scene::serving().await;
     let old = scene.gate(1);
     let last = scene.enter(1).unwrap();
-    let without = snapshot(&[2], DrainPolicy::default());
+    let without = snapshot(&[2, 3], DrainPolicy::default());
     scene.handle.configure(without).await.unwrap();
     assert_eq!(
         scene.report(1).await.in_flight,
@@ -261,14 +289,106 @@ async fn an_endpoint_that_is_taken_out_drains_and_is_new_when_it_comes_back() {
         "known until it is drained"
     );
     drop(last);
-    while scene.handle.report().await.unwrap()[0].total > 1 {
-        tokio::task::yield_now().await;
-    }
-    let with = snapshot(&[1, 2], DrainPolicy::default());
+    until(async || scene.handle.report().await.unwrap()[0].total == 2).await;
+    let with = snapshot(&[1, 2, 3], DrainPolicy::default());
     scene.handle.configure(with).await.unwrap();
     assert!(scene.enter(1).is_some());
     assert!(
         !Arc::ptr_eq(&old, &scene.gate(1)),
         "nothing binds it to what it was"
     );
+}
+
+#[tokio::test]
+async fn what_was_confirmed_before_an_operator_enabled_it_lets_nobody_go() {
+    let scene = Scene::serving().await;
+    let slow = scene.enter(2).unwrap();
+    let mut hold = scene.hold_as("both", &[1, 2], None).await;
+    until(async || scene.gate(1).phase().state == State::Closed).await;
+    scene.enable(1).await;
+    let again = scene.enter(1).expect("it was enabled");
+    drop(slow);
+    until(async || scene.report(2).await.state == ServiceState::OutOfService).await;
+    assert!(is_held(&mut hold), "the enabled one has work");
+    drop(again);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_again_after_it_was_enabled_is_held_anew() {
+    let scene = Scene::serving().await;
+    let first = scene.enter(1).unwrap();
+    let vanished = scene.hold(1).await;
+    assert_eq!(scene.report(1).await.holds, 1);
+    drop(vanished);
+    scene.enable(1).await;
+    assert_eq!(
+        scene.report(1).await.holds,
+        0,
+        "nobody waits for it any more"
+    );
+    drop(first);
+    let second = scene.enter(1).unwrap();
+    let mut hold = scene.hold(1).await;
+    assert!(scene.enter(1).is_none() && is_held(&mut hold));
+    drop(second);
+    assert_eq!(released(&mut hold).await.cause, ReleaseCause::Drained);
+}
+
+#[tokio::test]
+async fn a_call_that_comes_again_after_an_operator_enabled_its_server_closes_the_gate_again() {
+    let scene = Scene::serving().await;
+    let work = scene.enter(2).unwrap();
+    let mut first = scene.hold_as("one", &[1, 2], None).await;
+    scene.enable(1).await;
+    let mut again = scene.hold_as("one", &[1, 2], None).await;
+    assert!(scene.enter(1).is_none());
+    drop(work);
+    assert_eq!(released(&mut first).await, released(&mut again).await);
+}
+
+#[tokio::test]
+async fn at_its_deadline_a_hold_on_an_enabled_server_closes_its_gate_and_cuts() {
+    let scene = Scene::serving().await;
+    let grace = Some(Duration::from_millis(300));
+    let before = scene.enter(1).unwrap();
+    let mut hold = scene.hold_as("one", &[1], grace).await;
+    assert!(scene.enter(1).is_none());
+    scene.enable(1).await;
+    let work = scene.enter(1).unwrap();
+    until(async || !scene.workers.cut.lock().unwrap().is_empty()).await;
+    assert!(scene.enter(1).is_none() && is_held(&mut hold));
+    for cut in [before, work] {
+        cut.count_cut();
+        drop(cut);
+    }
+    let released = released(&mut hold).await;
+    assert_eq!((released.cause, released.cut), (ReleaseCause::Deadline, 2));
+}
+
+#[tokio::test]
+async fn one_key_for_two_servers_lets_neither_go_before_both_are_drained() {
+    let scene = Scene::serving().await;
+    let (one, two) = (scene.enter(1).unwrap(), scene.enter(2).unwrap());
+    let mut first = scene.hold_as("same", &[1], None).await;
+    let mut second = scene.hold_as("same", &[2], None).await;
+    assert!(scene.enter(1).is_none() && scene.enter(2).is_none());
+    drop(one);
+    assert_eq!(scene.report(1).await.state, ServiceState::OutOfService);
+    assert!(is_held(&mut first) && is_held(&mut second));
+    drop(two);
+    assert_eq!(released(&mut first).await, released(&mut second).await);
+    assert_eq!(scene.report(1).await.holds + scene.report(2).await.holds, 0);
+}
+
+#[tokio::test]
+async fn of_two_calls_of_one_key_the_earlier_deadline_holds() {
+    let scene = Scene::serving().await;
+    let work = scene.enter(1).unwrap();
+    let mut first = scene.hold_as("one", &[1], None).await;
+    let grace = Some(Duration::from_millis(200));
+    let mut second = scene.hold_as("one", &[1], grace).await;
+    for hold in [&mut first, &mut second] {
+        assert_eq!(released(hold).await.cause, ReleaseCause::Deadline);
+    }
+    drop(work);
 }

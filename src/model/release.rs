@@ -113,6 +113,16 @@ impl Release {
         self.deadline
     }
 
+    /// One more endpoint that every member has to confirm; false where it was there already.
+    pub fn add(&mut self, endpoint: &EndpointId) -> bool {
+        for answers in self.members.values_mut() {
+            answers
+                .entry(endpoint.clone())
+                .or_insert(Answer::None { asked: 0 });
+        }
+        self.endpoints.insert(endpoint.clone())
+    }
+
     /// Brings the deadline forward; it never moves back.
     pub fn shorten(&mut self, deadline: Instant) {
         self.deadline = self.deadline.min(deadline);
