@@ -5,6 +5,7 @@
 
 mod configuration;
 mod data_plane;
+mod descriptors;
 mod journal;
 mod logging;
 
@@ -36,6 +37,8 @@ pub fn standalone(args: &Standalone) -> anyhow::Result<()> {
         return check(args);
     }
     logging::init(args.log_format, &args.log_level)?;
+    let descriptors = descriptors::raise_limit();
+    tracing::debug!(descriptors, "limit of open descriptors");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
