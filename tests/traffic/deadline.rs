@@ -146,12 +146,10 @@ fn at_the_deadline_what_is_in_flight_is_cut_visibly_and_counted() {
     let endpoint = status::wait_for(&scene.lastcall, scene.server.address, status::DEREGISTERED);
     assert_eq!(endpoint["cutTotal"], IN_FLIGHT, "{endpoint}");
     assert_eq!(endpoint["inFlight"], 0, "{endpoint}");
-    let metric = |name: &str| scene.lastcall.metric(name);
-    #[allow(clippy::cast_precision_loss)] // A handful.
-    let cuts = IN_FLIGHT as f64;
-    assert_eq!(metric("lastcall_cuts_total"), Some(cuts));
+    let count = |sample: &str| scene.lastcall.count(sample);
+    assert_eq!(count("lastcall_cuts_total"), Some(IN_FLIGHT));
     let ended = r#"lastcall_holds_total{cause="deadline"}"#;
-    assert_eq!(metric(ended), Some(1.0), "{}", scene.lastcall.scrape());
+    assert_eq!(count(ended), Some(1), "{}", scene.lastcall.scrape());
     let log = scene.lastcall.log();
     assert!(log.contains("drain timed out"), "{log}");
     assert!(log.contains("released at the deadline"), "{log}");

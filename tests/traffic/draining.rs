@@ -27,13 +27,13 @@ struct Left {
 }
 
 /// Three servers, 200 requests a second; one of them leaves in the middle of it.
-fn one_of_three_leaves(enabled: bool, seed: u64) -> Left {
+fn one_of_three_leaves(enabled: bool, nth: u64) -> Left {
     let mut apps = vec![App::start("a"), App::start("b"), App::start("c")];
     let addresses: Vec<_> = apps.iter().map(|app| app.address).collect();
     let draining = format!("connectionDraining: {{enabled: {enabled}, timeoutSeconds: 60}}");
     let lastcall = Lastcall::start(Config::new(&addresses).load_balancer(&draining));
     let lasts = Duration::from_secs(short_or_long(8, 20));
-    let plan = mixed(seed, RATE, lasts, Duration::from_secs(3));
+    let plan = mixed(nth, RATE, lasts, Duration::from_secs(3));
     let flow = Flow::start(
         lastcall.address,
         with_long_streams(plan, 4, Duration::from_secs(15)),
@@ -46,7 +46,7 @@ fn one_of_three_leaves(enabled: bool, seed: u64) -> Left {
             .then_some(())
             .ok_or(seen)
     });
-    let hold = Hold::of(&lastcall, leaving.address, Duration::from_secs(60));
+    let hold = Hold::of(&lastcall, leaving.address, Duration::from_mins(1));
     let in_flight_at_hold = leaving.seen().in_flight;
     let released = hold.released(Duration::from_secs(70));
     let seen = leaving.seen();
@@ -78,8 +78,8 @@ fn one_of_three_leaves(enabled: bool, seed: u64) -> Left {
 #[test]
 fn a_server_that_drains_under_load_loses_nothing() {
     let _alone = alone();
-    for seed in 0..short_or_long(1, 5) {
-        let left = one_of_three_leaves(true, seed);
+    for nth in 0..short_or_long(1, 5) {
+        let left = one_of_three_leaves(true, nth);
         left.ended.nothing_failed();
         assert_eq!((left.cause, left.cut), (Cause::Drained, 0));
         assert!(left.in_flight_at_hold > 0, "nothing was at stake");

@@ -46,10 +46,10 @@ impl Hold {
     /// Asks lastcall to hold.
     pub fn start(options: Options) -> Self {
         let heard: Arc<Mutex<Vec<Progress>>> = Arc::default();
-        let hears = Arc::clone(&heard);
+        let notes = Arc::clone(&heard);
         let thread = std::thread::spawn(move || {
             let outcome = run(&options, &mut |progress| {
-                hears.lock().unwrap().push(progress.clone());
+                notes.lock().unwrap().push(progress.clone());
             });
             (outcome, now_micros())
         });
@@ -102,7 +102,7 @@ impl Released {
     #[track_caller]
     pub fn cause(&self) -> (Cause, u64) {
         match &self.outcome {
-            Outcome::Released { cause, cut, .. } => (cause.clone(), *cut),
+            Outcome::Released { cause, cut, .. } => (*cause, *cut),
             other => panic!("not released: {other:?}"),
         }
     }

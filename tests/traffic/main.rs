@@ -8,6 +8,8 @@
 mod support;
 
 mod admin;
+mod bulk;
+mod crowd;
 mod deadline;
 mod draining;
 mod flow;

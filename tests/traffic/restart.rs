@@ -77,17 +77,16 @@ fn accepted(lastcall: &Lastcall) -> u64 {
     counts.sum()
 }
 
-/// Replaces lastcall so many times under a load of these plans.
+/// Replaces lastcall so many times under a load of these plans, so many requests apart.
 fn restarts_under(
     plan: impl Fn(u64) -> Vec<Planned> + Send + 'static,
     servers: &mut Servers,
-    times: u32,
+    (times, apart): (u32, u64),
     signal: Signal,
 ) -> Ended {
     let load = Steady::start(servers.address(), plan);
     for _ in 0..times {
-        // A second's worth: who has to send its handshake again has done so before the next restart.
-        load.wait_for_more(400);
+        load.wait_for_more(apart);
         servers.replace(signal);
     }
     load.wait_for_more(50);
@@ -124,7 +123,12 @@ fn with_a_delay_longer_than_connections_are_kept_nothing_is_lost() {
     let _alone = alone();
     let mut servers = Servers::start(&[DELAY]);
     let plan = |seed| long_streams_on_their_own(mixed(seed, RATE, PLAN, Duration::from_secs(3)));
-    let ended = restarts_under(plan, &mut servers, short_or_long(2, 10), Signal::TERM);
+    let ended = restarts_under(
+        plan,
+        &mut servers,
+        (short_or_long(2, 10), 100),
+        Signal::TERM,
+    );
     ended.nothing_failed();
     assert_eq!(servers.broken(), 0);
 }
@@ -134,7 +138,8 @@ fn without_a_delay_only_a_request_on_a_connection_that_was_idle_can_be_lost() {
     let _alone = alone();
     let mut servers = Servers::start(&[]);
     let plan = |seed| mixed(seed, RATE, PLAN, Duration::from_secs(2));
-    let ended = restarts_under(plan, &mut servers, short_or_long(4, 40), Signal::TERM);
+    let times = short_or_long(4, 40);
+    let ended = restarts_under(plan, &mut servers, (times, 200), Signal::TERM);
     for lost in &ended.failed {
         assert!(!lost.planned.fresh, "on a connection of its own: {lost:?}");
     }
@@ -148,7 +153,9 @@ fn no_new_connection_is_lost_between_two_processes() {
     let _alone = alone();
     let mut servers = Servers::start(&[]);
     let plan = |seed| fresh_only(mixed(seed, 2.0 * RATE, PLAN, Duration::from_millis(200)));
-    let ended = restarts_under(plan, &mut servers, short_or_long(4, 40), Signal::TERM);
+    // Two seconds: who has to send its handshake again has done so before the next restart.
+    let times = short_or_long(3, 40);
+    let ended = restarts_under(plan, &mut servers, (times, 800), Signal::TERM);
     ended.nothing_failed();
     assert_eq!(servers.broken(), 0);
 }
@@ -158,7 +165,7 @@ fn killed_in_place_of_being_told_the_same_load_sees_failures() {
     let _alone = alone();
     let mut servers = Servers::start(&[]);
     let plan = |seed| mixed(seed, RATE, PLAN, Duration::from_secs(2));
-    let ended = restarts_under(plan, &mut servers, 1, Signal::KILL);
+    let ended = restarts_under(plan, &mut servers, (1, 200), Signal::KILL);
     assert!(ended.failed.len() > 5, "{:?}", ended.failed);
     assert!(servers.broken() > 0);
 }

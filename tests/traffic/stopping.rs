@@ -296,8 +296,8 @@ fn sighup_reads_the_folder_anew() {
     let begin = Instant::now();
     for round in 0..rounds {
         let seconds = 100 + round;
-        let line = format!("connectionDraining: {{timeoutSeconds: {seconds}}}");
-        write(&config.clone().load_balancer(&line));
+        let draining = format!("connectionDraining: {{timeoutSeconds: {seconds}}}");
+        write(&config.clone().load_balancer(&draining));
         let before = reloads(&lastcall);
         lastcall.signal(Signal::HUP);
         wait_until("the reload", LIMIT, || {
@@ -315,8 +315,8 @@ fn sighup_reads_the_folder_anew() {
     assert_eq!(lastcall.wait().code(), Some(0));
 }
 
-fn reloads(lastcall: &Lastcall) -> f64 {
+fn reloads(lastcall: &Lastcall) -> u64 {
     lastcall
-        .metric(r#"lastcall_config_reloads_total{result="ok"}"#)
+        .count(r#"lastcall_config_reloads_total{result="ok"}"#)
         .unwrap()
 }

@@ -89,7 +89,8 @@ impl Gate {
         self.inner.1.notify_all();
     }
 
-    fn wait(&self) -> io::Result<()> {
+    /// Waits until it is open; an error where that takes too long.
+    pub fn wait(&self) -> io::Result<()> {
         let closed = self.inner.0.lock().unwrap();
         let (open, _) = self
             .inner

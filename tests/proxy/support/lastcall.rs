@@ -135,15 +135,27 @@ impl Lastcall {
         self.wait_for_metric(&in_flight_of(endpoint), f64::from(count));
     }
 
+    /// As [`Lastcall::metric`], for a sample that counts, or a gauge of whole things.
+    pub fn count(&self, sample: &str) -> Option<u64> {
+        self.scrape()
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
+    }
+
     /// Resident memory in bytes (`VmRSS`).
     pub fn memory(&self) -> u64 {
+        self.kibibytes("VmRSS:") * 1024
+    }
+
+    /// The most that was ever resident, in bytes (`VmHWM`).
+    pub fn peak_memory(&self) -> u64 {
+        self.kibibytes("VmHWM:") * 1024
+    }
+
+    fn kibibytes(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kib * 1024
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// Runs a subcommand of the CLI against this lastcall, to its end.
