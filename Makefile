@@ -13,7 +13,7 @@ test: deps fmt lint unit loom proxy fuzz
 
 ## soak: the long versions of what `test` runs in short
 soak: deps
-	LASTCALL_SOAK=1 $(CARGO) test --test proxy -- --test-threads=1 --nocapture
+	LASTCALL_SOAK=1 $(CARGO) test --test proxy --test traffic -- --test-threads=1 --nocapture
 
 ## bench: CPU per request against HAProxy and nginx, in one run
 bench:
