@@ -44,6 +44,11 @@ pub(super) enum Command {
     LookedUp { key: HoldKey, leaving: Leaving },
 }
 
+/// The runtime's clock, which tests can pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// A gate that is not open may have become empty.
 pub(super) struct Emptied {
     pub(super) id: EndpointId,
@@ -174,14 +179,14 @@ impl Coordinator {
     }
 
     fn next_timer(&self) -> Instant {
-        let now = Instant::now();
+        let now = now();
         let far = now + Duration::from_hours(1);
         let timers = [self.endpoints.next_timer(), self.holds.next_timer(now)];
         timers.into_iter().flatten().min().unwrap_or(far)
     }
 
     fn command(&mut self, command: Command) {
-        let now = Instant::now();
+        let now = now();
         // An answer that nobody waits for any more is no error.
         match command {
             Command::Configure { snapshot, reply } => {
@@ -226,7 +231,7 @@ impl Coordinator {
     /// Follows up whatever just happened until nothing more does: endpoints change state, holds end by
     /// that.
     fn settle(&mut self) {
-        let now = Instant::now();
+        let now = now();
         loop {
             let looked = self.endpoints.settle(now, self.data_plane.as_ref());
             if !self.holds.settle(&looked, &mut self.endpoints, now) {
@@ -240,7 +245,7 @@ impl Coordinator {
 
     /// Tells holders how it goes, and looks up those whose caller is gone.
     fn tick_holds(&mut self) {
-        let now = Instant::now();
+        let now = now();
         for key in self.holds.tick(&self.endpoints, now, VANISHED) {
             let looked_up = self.lookup.leaving(&key);
             let Some(commands) = self.own_commands.upgrade() else {

@@ -32,10 +32,27 @@ struct Hold {
     callers: Vec<mpsc::UnboundedSender<HoldUpdate>>,
     told: Option<u64>,
     vanished: Option<Instant>,
-    looked_up: bool,
+    lookup: Lookup,
+    /// It came to its end, and nobody was there to hear it. Its server was not let go: it may come and ask
+    /// again, or be found to go on (Law 6).
+    unheard: bool,
+}
+
+/// Whether the server of a hold without callers was looked up live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lookup {
+    NotYet,
+    UnderWay,
+    /// It is being stopped, or that could not be found out.
+    MayBeLeaving,
 }
 
 impl Hold {
+    fn has_callers(&mut self) -> bool {
+        self.callers.retain(|caller| !caller.is_closed());
+        !self.callers.is_empty()
+    }
+
     fn tell(&mut self, update: &HoldUpdate) {
         self.callers
             .retain(|caller| caller.send(update.clone()).is_ok());
@@ -73,7 +90,7 @@ impl Hold {
         let _ = caller.send(self.progress(in_flight, now));
         self.callers.push(caller);
         self.vanished = None;
-        self.looked_up = false;
+        self.lookup = Lookup::NotYet;
     }
 
     /// Holds one more endpoint.
@@ -159,6 +176,7 @@ impl Holds {
         ids.sort();
         ids.dedup();
         let (caller, updates) = mpsc::unbounded_channel();
+        self.forget_unheard(&request.key, endpoints);
         let deadline = now + allowed(&request, &ids, endpoints);
         if let Some(hold) = self.by_key.get_mut(&request.key) {
             hold.join(caller, &ids, deadline, endpoints, now);
@@ -170,7 +188,8 @@ impl Holds {
             callers: vec![caller],
             told: None,
             vanished: None,
-            looked_up: false,
+            lookup: Lookup::NotYet,
+            unheard: false,
         };
         let terms = Held {
             since: now,
@@ -187,6 +206,17 @@ impl Holds {
         hold.tell(&hold.progress(endpoints.in_flight(ids.iter()), now));
         self.by_key.insert(request.key, hold);
         Ok(updates)
+    }
+
+    /// Who comes back begins anew: what was confirmed while it was away may no longer be so (Law 1).
+    fn forget_unheard(&mut self, key: &HoldKey, endpoints: &mut Endpoints) {
+        if self.by_key.get(key).is_some_and(|hold| hold.unheard)
+            && let Some(hold) = self.by_key.remove(key)
+        {
+            for id in hold.release.endpoints() {
+                endpoints.unhold(id);
+            }
+        }
     }
 
     /// Lets go whoever can be: what was just confirmed counts, and so does a deadline that has come. True
@@ -207,6 +237,10 @@ impl Holds {
                 Verdict::Cut => ReleaseCause::Cut,
                 Verdict::Deadline => ReleaseCause::Deadline,
             };
+            if !hold.has_callers() && hold.lookup != Lookup::MayBeLeaving {
+                hold.unheard = true;
+                continue;
+            }
             if cause == ReleaseCause::Deadline {
                 // An operator has enabled it meanwhile: its server stops all the same.
                 let closing = hold.hold_again(endpoints);
@@ -262,14 +296,13 @@ impl Holds {
                 let progress = hold.progress(in_flight, now);
                 hold.tell(&progress);
             }
-            hold.callers.retain(|caller| !caller.is_closed());
-            if !hold.callers.is_empty() {
+            if hold.has_callers() {
                 hold.vanished = None;
                 continue;
             }
             let since = *hold.vanished.get_or_insert(now);
-            if !hold.looked_up && now.saturating_duration_since(since) >= vanished {
-                hold.looked_up = true;
+            if hold.lookup == Lookup::NotYet && now.saturating_duration_since(since) >= vanished {
+                hold.lookup = Lookup::UnderWay;
                 look_up.push(key.clone());
             }
         }
@@ -277,13 +310,16 @@ impl Holds {
     }
 
     /// Withdraws a hold whose caller vanished, if its server is known not to be leaving (Law 6); in
-    /// doubt it goes on (Law 5).
+    /// doubt it goes on to its end (Law 5).
     pub(super) fn looked_up(&mut self, key: &HoldKey, leaving: Leaving, endpoints: &mut Endpoints) {
-        let gone = |hold: &Hold| hold.callers.is_empty() && leaving == Leaving::No;
-        if !self.by_key.get(key).is_some_and(gone) {
+        let hold = self.by_key.get_mut(key);
+        let Some(hold) = hold.filter(|hold| hold.callers.is_empty()) else {
             return;
+        };
+        hold.lookup = Lookup::MayBeLeaving;
+        if leaving == Leaving::No {
+            self.withdraw(key, endpoints);
         }
-        self.withdraw(key, endpoints);
     }
 
     fn withdraw(&mut self, key: &HoldKey, endpoints: &mut Endpoints) {
@@ -296,10 +332,12 @@ impl Holds {
         }
     }
 
-    /// The next deadline; of one that has come, when what is being cut is waited for no more.
+    /// The next deadline; of one that has come, when what is being cut is waited for no more. Those whose
+    /// end nobody heard wait for no time.
     pub(super) fn next_timer(&self, now: Instant) -> Option<Instant> {
-        let deadlines = self.by_key.values().map(|hold| hold.release.deadline());
-        deadlines
+        let heard = self.by_key.values().filter(|hold| !hold.unheard);
+        heard
+            .map(|hold| hold.release.deadline())
             .map(|at| if at > now { at } else { at + CUT_TAKES })
             .min()
     }
