@@ -11,8 +11,11 @@ use std::time::Duration;
 use super::client::Answer;
 use super::wait::wait_until;
 
-/// How long a server waits for a gate or for bytes before it gives the connection up.
+/// How long a test waits for requests or connections.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a server waits for a gate: longer than any test does.
+const HELD: Duration = Duration::from_mins(3);
 
 /// A request as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl Gate {
         let (open, _) = self
             .inner
             .1
-            .wait_timeout_while(closed, PATIENCE, |open| !*open)
+            .wait_timeout_while(closed, HELD, |open| !*open)
             .unwrap();
         if *open {
             Ok(())
@@ -268,12 +271,14 @@ impl Backend {
     /// Waits until so many connections are open.
     #[track_caller]
     pub fn wait_for_open_connections(&self, count: usize) {
-        wait_until(&format!("{count} open connections"), PATIENCE, || {
-            match self.open_connections() {
+        wait_until(
+            &format!("{count} open connections"),
+            PATIENCE,
+            || match self.open_connections() {
                 open if open == count => Ok(()),
                 open => Err(open),
-            }
-        });
+            },
+        );
     }
 
     /// Requests whose steps are not over.

@@ -144,7 +144,11 @@ impl RawClient {
     #[track_caller]
     pub fn read_head(&mut self) -> Answer {
         let mut bytes = self.read_until("\r\n\r\n");
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let end = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap()
+            + 4;
         let behind = bytes.split_off(end);
         self.unread = [behind, std::mem::take(&mut self.unread)].concat();
         Answer {

@@ -3,16 +3,24 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-/// A port that was free a moment ago, on 127.0.0.1.
+/// A port that was free a moment ago, on 127.0.0.1. Not one that the kernel gives out: the client of another
+/// test might get it before lastcall does.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = 10_000..32_000;
+    loop {
+        let nth = std::process::id()
+            .wrapping_mul(97)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst));
+        let port = ports.start + u16::try_from(nth % u32::from(ports.end - ports.start)).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The objects of a folder. Fields that a test cares for are given as YAML, as a user would.
