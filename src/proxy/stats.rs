@@ -69,7 +69,9 @@ pub struct WorkerStats {
 /// Connections of one LoadBalancer, over all workers: counted once a connection, not once a request.
 #[derive(Debug, Default)]
 pub struct ConnectionCounts {
-    open: AtomicU64,
+    /// One number for as long as the LoadBalancer is configured, however often its listeners change: who
+    /// was counted under the old ones is given up under them too.
+    open: Arc<AtomicU64>,
     listeners: Vec<(Arc<str>, Arc<ListenerCounts>)>,
 }
 
@@ -91,7 +93,7 @@ impl ConnectionCounts {
         };
         let names = load_balancer.listeners.iter().map(|l| &l.name);
         Self {
-            open: AtomicU64::new(before.map_or(0, |b| b.open.load(Relaxed))),
+            open: before.map(|b| Arc::clone(&b.open)).unwrap_or_default(),
             listeners: names.map(|name| (Arc::clone(name), known(name))).collect(),
         }
     }
@@ -158,5 +160,41 @@ impl Stats {
     /// How many workers there are.
     pub fn workers(&self) -> usize {
         self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClientTimeouts, Limits, Listener, Protocol};
+
+    fn load_balancer(listeners: &[&str]) -> LoadBalancer {
+        let listener = |name: &&str| Listener {
+            name: (*name).into(),
+            port: 80,
+            protocol: Protocol::Http,
+            hostname: None,
+        };
+        LoadBalancer {
+            name: ObjectName::new("default", "lb"),
+            listeners: listeners.iter().map(listener).collect(),
+            routes: vec![],
+            default_backend: None,
+            limits: Limits::default(),
+            timeouts: ClientTimeouts::default(),
+            allowed_sources: vec![],
+            trusted_proxies: vec![],
+        }
+    }
+
+    #[test]
+    fn a_connection_counted_before_a_change_of_listeners_is_given_up_after_it() {
+        let before = ConnectionCounts::new(&load_balancer(&["a"]), None);
+        assert_eq!(before.opened("a"), 0);
+        let after = ConnectionCounts::new(&load_balancer(&["a", "b"]), Some(&before));
+        assert_eq!(after.opened("b"), 1);
+        before.closed("a");
+        after.closed("b");
+        assert_eq!(after.opened("a"), 0);
     }
 }

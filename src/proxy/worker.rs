@@ -138,7 +138,8 @@ impl Control {
 pub(super) struct Registered {
     worker: Rc<Worker>,
     key: usize,
-    counts: Arc<ConnectionCounts>,
+    /// `None` for one that is turned away: it takes nobody's place.
+    counts: Option<Arc<ConnectionCounts>>,
     listener: Arc<str>,
     pub(super) control: Rc<Control>,
 }
@@ -147,7 +148,9 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().remove(self.key);
         self.worker.stats().open.subtract(1);
-        self.counts.closed(&self.listener);
+        if let Some(counts) = &self.counts {
+            counts.closed(&self.listener);
+        }
     }
 }
 
@@ -272,11 +275,12 @@ impl Worker {
             return;
         }
         let before = site.counts.opened(&site.listener.name);
-        let registered = self.register(&site);
         let full = before >= site.load_balancer().limits.connections;
         if full {
             self.stats().turned_away.add(1);
+            site.counts.closed(&site.listener.name);
         }
+        let registered = self.register(&site, !full);
         // Answers are small and whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         let worker = Rc::clone(self);
@@ -288,7 +292,7 @@ impl Worker {
         }
     }
 
-    fn register(self: &Rc<Self>, site: &Site) -> Registered {
+    fn register(self: &Rc<Self>, site: &Site, counted: bool) -> Registered {
         let control = Rc::new(Control::default());
         let key = self.connections.borrow_mut().insert(Rc::clone(&control));
         self.stats().connections.add(1);
@@ -296,7 +300,7 @@ impl Worker {
         Registered {
             worker: Rc::clone(self),
             key,
-            counts: Arc::clone(&site.counts),
+            counts: counted.then(|| Arc::clone(&site.counts)),
             listener: Arc::clone(&site.listener.name),
             control,
         }

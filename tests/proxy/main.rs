@@ -2,6 +2,7 @@
 //! byte and misbehave as told, and clients that see how a connection ends.
 
 mod cases;
+mod connections;
 mod endings;
 mod fields;
 mod interim;
