@@ -34,6 +34,8 @@ struct Ports {
     bound: BTreeMap<u16, PortSockets>,
     failed: BTreeMap<u16, String>,
     counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
+    /// The process is leaving: nothing is bound any more, whatever the configuration says.
+    closed: bool,
 }
 
 /// How long clients are given to take an answer that says that their request was cut.
@@ -150,6 +152,9 @@ impl Workers {
     /// Binds what is not bound yet; returns those ports.
     fn bind(&self, ports: &mut Ports, snapshot: &Snapshot) -> Vec<u16> {
         ports.failed.clear();
+        if ports.closed {
+            return Vec::new();
+        }
         let mut new = Vec::new();
         for port in wanted(snapshot) {
             if ports.bound.contains_key(&port) {
@@ -217,7 +222,7 @@ impl Workers {
         self.tell_all(|done| Command::Shutdown(Shutdown::Announced, done))
             .await;
         tokio::time::sleep(delay).await;
-        let bound = std::mem::take(&mut self.0.ports.lock().await.bound);
+        let bound = self.leave_ports().await;
         let closing = bound
             .into_iter()
             .map(|(port, sockets)| self.close(port, sockets));
@@ -226,6 +231,14 @@ impl Workers {
             .await;
         self.wait_for_none_open(timeout).await;
         self.cut_all().await
+    }
+
+    /// Takes every port out for good: a configuration that comes now, as deploys like to send one just
+    /// before the SIGTERM, would bind them again, and take connections that nobody will serve.
+    async fn leave_ports(&self) -> BTreeMap<u16, PortSockets> {
+        let mut ports = self.0.ports.lock().await;
+        ports.closed = true;
+        std::mem::take(&mut ports.bound)
     }
 
     /// Ends what is open by force, now, so that clients can tell: the end of the process alone would look

@@ -6,6 +6,7 @@ mod connections;
 mod endings;
 mod fields;
 mod interim;
+mod listeners;
 mod messages;
 mod routing;
 mod support;

@@ -1,0 +1,55 @@
+//! When a port takes connections, and when it must not any more.
+
+use std::io;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::LIMIT;
+use crate::support::backend::{self, Backend, Gate};
+use crate::support::{Config, Lastcall, RawClient, wait_until};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn connect(lastcall: &Lastcall) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&lastcall.address, Duration::from_millis(200))
+}
+
+fn wait_until_nobody_listens(lastcall: &Lastcall) {
+    wait_until("the listener to be closed", LIMIT, || {
+        match connect(lastcall) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            other => Err(other),
+        }
+    });
+}
+
+/// Waits until the log has a line with `text` so many times.
+fn wait_for_log(lastcall: &Lastcall, text: &str, times: usize) {
+    wait_until(text, LIMIT, || {
+        let log = lastcall.log();
+        let seen = log.matches(text).count();
+        if seen >= times { Ok(()) } else { Err(seen) }
+    });
+}
+
+#[test]
+fn a_change_of_the_configuration_opens_no_listener_of_a_process_that_is_leaving() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Backend::start(move |_| backend::slow(&held, "slow"));
+    let mut lastcall = Lastcall::start(Config::new(&[server.address]));
+    let mut client = RawClient::sending(lastcall.address, GET);
+    server.wait_for_requests(1);
+    lastcall.signal(Signal::TERM);
+    wait_until_nobody_listens(&lastcall);
+    let config = lastcall.config();
+    lastcall.reload(config.backend("web", "balance: {policy: LeastRequest}"));
+    wait_for_log(&lastcall, "configuration in service", 2);
+    let error = connect(&lastcall).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    gate.open();
+    assert_eq!(client.read_response().status(), 200);
+    assert_eq!(lastcall.wait().code(), Some(0));
+}
