@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod buffer;
+pub mod connection_counts;
 pub mod http1;
 pub mod listener;
 pub mod respond;

@@ -16,10 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::balance::Balancer;
 use super::buffer::BufferPool;
+use super::connection_counts::{Admitted, ConnectionCounts, Counted};
 use super::http1::driver;
 use super::rng::Rng;
 use super::router::Router;
-use super::stats::{ConnectionCounts, Stats, WorkerStats};
+use super::stats::{Stats, WorkerStats};
 use super::upstream::Upstream;
 use crate::gate::{Gate, WorkerSlot, WorkerTicket};
 use crate::model::{EndpointId, Listener, ObjectName, Snapshot};
@@ -138,9 +139,7 @@ impl Control {
 pub(super) struct Registered {
     worker: Rc<Worker>,
     key: usize,
-    /// `None` for one that is turned away: it takes nobody's place.
-    counts: Option<Arc<ConnectionCounts>>,
-    listener: Arc<str>,
+    _counted: Counted,
     pub(super) control: Rc<Control>,
 }
 
@@ -148,9 +147,6 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().remove(self.key);
         self.worker.stats().open.subtract(1);
-        if let Some(counts) = &self.counts {
-            counts.closed(&self.listener);
-        }
     }
 }
 
@@ -274,25 +270,29 @@ impl Worker {
             self.stats().turned_away.add(1);
             return;
         }
-        let before = site.counts.opened(&site.listener.name);
-        let full = before >= site.load_balancer().limits.connections;
-        if full {
+        let limit = site.load_balancer().limits.connections;
+        let admitted = site.counts.admit(&site.listener.name, limit);
+        if !matches!(admitted, Admitted::Served(_)) {
             self.stats().turned_away.add(1);
-            site.counts.closed(&site.listener.name);
         }
-        let registered = self.register(&site, !full);
+        let (counted, refused) = match admitted {
+            Admitted::Served(counted) => (counted, false),
+            Admitted::Refused(counted) => (counted, true),
+            Admitted::Dropped => return,
+        };
+        let registered = self.register(counted);
         // Answers are small and whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         let worker = Rc::clone(self);
         let mut connection = driver::Connection::new(stream, peer, port, worker, registered);
-        if full {
+        if refused {
             tokio::task::spawn_local(async move { connection.refuse().await });
         } else {
             tokio::task::spawn_local(async move { connection.serve().await });
         }
     }
 
-    fn register(self: &Rc<Self>, site: &Site, counted: bool) -> Registered {
+    fn register(self: &Rc<Self>, counted: Counted) -> Registered {
         let control = Rc::new(Control::default());
         let key = self.connections.borrow_mut().insert(Rc::clone(&control));
         self.stats().connections.add(1);
@@ -300,8 +300,7 @@ impl Worker {
         Registered {
             worker: Rc::clone(self),
             key,
-            counts: counted.then(|| Arc::clone(&site.counts)),
-            listener: Arc::clone(&site.listener.name),
+            _counted: counted,
             control,
         }
     }

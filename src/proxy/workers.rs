@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::connection_counts::ConnectionCounts;
 use super::listener::PortSockets;
-use super::stats::{ConnectionCounts, Stats};
+use super::stats::Stats;
 use super::worker::{Command, Publication, Shutdown, Worker};
 use crate::gate::{Gate, worker_tickets};
 use crate::model::totals::{DataPlaneTotals, ListenerTotals};
