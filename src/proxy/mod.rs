@@ -4,6 +4,7 @@ pub mod balance;
 pub mod buffer;
 pub mod connection_counts;
 pub mod http1;
+mod keep_alive;
 pub mod listener;
 pub mod respond;
 pub mod rng;

@@ -18,6 +18,7 @@ use super::balance::Balancer;
 use super::buffer::BufferPool;
 use super::connection_counts::{Admitted, ConnectionCounts, Counted};
 use super::http1::driver;
+use super::keep_alive;
 use super::rng::Rng;
 use super::router::Router;
 use super::stats::{Stats, WorkerStats};
@@ -283,6 +284,7 @@ impl Worker {
         let registered = self.register(counted);
         // Answers are small and whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
+        keep_alive::watch(&stream);
         let worker = Rc::clone(self);
         let mut connection = driver::Connection::new(stream, peer, port, worker, registered);
         if refused {

@@ -1,9 +1,10 @@
 //! Client connections as lastcall counts them, bounds them and gives them up.
 
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use crate::LIMIT;
-use crate::support::backend::Backend;
+use crate::support::backend::{self, Backend, Gate};
 use crate::support::{Config, End, Lastcall, RawClient, free_port, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -70,4 +71,59 @@ fn clients_that_are_turned_away_take_no_place_and_are_bounded_themselves() {
     drop(served);
     lastcall.wait_for_metric(OPEN, 0.0);
     kept(&lastcall);
+}
+
+/// The established sockets of this machine, as `/proc/net/tcp` has them: local port, remote port, and the
+/// time left until the next keep-alive probe.
+fn probes() -> Vec<(u16, u16, Option<Duration>)> {
+    const ESTABLISHED: &str = "01";
+    const KEEP_ALIVE: &str = "02";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(&address[address.len() - 4..], 16).unwrap();
+    let lines = table.lines().skip(1);
+    let fields = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields
+        .filter(|fields| fields[3] == ESTABLISHED)
+        .map(|fields| {
+            let (timer, when) = fields[5].split_once(':').unwrap();
+            let hundredths = u64::from_str_radix(when, 16).unwrap();
+            let left = (timer == KEEP_ALIVE).then(|| Duration::from_millis(10 * hundredths));
+            (port(fields[1]), port(fields[2]), left)
+        })
+        .collect()
+}
+
+#[test]
+fn peers_that_are_silent_are_asked_whether_they_are_still_there() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Backend::start(move |_| backend::slow(&held, "slow"));
+    let lastcall = Lastcall::start(Config::new(&[server.address]));
+    let mut client = RawClient::sending(lastcall.address, GET);
+    server.wait_for_requests(1);
+    let ports = (lastcall.address.port(), server.address.port());
+    let (mut to_client, mut to_server) = (None, None);
+    wait_until("keep-alive on both sides", LIMIT, || {
+        let probes = probes();
+        to_client = probes
+            .iter()
+            .find(|(local, _, _)| *local == ports.0)
+            .copied();
+        to_server = probes
+            .iter()
+            .find(|(_, remote, _)| *remote == ports.1)
+            .copied();
+        let soon = |socket: Option<(u16, u16, Option<Duration>)>| {
+            socket
+                .and_then(|(_, _, left)| left)
+                .is_some_and(|left| left <= Duration::from_secs(60))
+        };
+        if soon(to_client) && soon(to_server) {
+            Ok(())
+        } else {
+            Err((to_client, to_server))
+        }
+    });
+    gate.open();
+    assert_eq!(client.read_response().status(), 200);
 }
