@@ -141,29 +141,11 @@ impl ConnectionCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClientTimeouts, Limits, Listener, Protocol};
-
-    fn load_balancer(listeners: &[&str]) -> LoadBalancer {
-        let listener = |name: &&str| Listener {
-            name: (*name).into(),
-            port: 80,
-            protocol: Protocol::Http,
-            hostname: None,
-        };
-        LoadBalancer {
-            name: ObjectName::new("default", "lb"),
-            listeners: listeners.iter().map(listener).collect(),
-            routes: vec![],
-            default_backend: None,
-            limits: Limits::default(),
-            timeouts: ClientTimeouts::default(),
-            allowed_sources: vec![],
-            trusted_proxies: vec![],
-        }
-    }
+    use crate::proxy::samples;
 
     fn counts(listeners: &[&str], before: Option<&ConnectionCounts>) -> ConnectionCounts {
-        ConnectionCounts::new(&load_balancer(listeners), before)
+        let listeners: Vec<_> = listeners.iter().map(|name| (*name, 80)).collect();
+        ConnectionCounts::new(&samples::load_balancer(&listeners), before)
     }
 
     fn served(counts: &ConnectionCounts, listener: &str, limit: u64) -> Option<Counted> {

@@ -9,6 +9,8 @@ pub mod listener;
 pub mod respond;
 pub mod rng;
 pub mod router;
+#[cfg(test)]
+mod samples;
 pub mod stats;
 pub mod timer;
 mod tunnel;

@@ -144,8 +144,7 @@ impl Workers {
             .collect();
         for port in gone {
             if let Some(sockets) = ports.bound.remove(&port) {
-                let workers = self.clone();
-                tokio::spawn(async move { workers.close(port, sockets).await });
+                tokio::spawn(self.close(port, sockets));
             }
         }
     }
@@ -191,13 +190,18 @@ impl Workers {
         }
     }
 
-    /// Closes a port's sockets together, after what waited in their queues was accepted.
-    async fn close(&self, port: u16, sockets: PortSockets) {
+    /// Closes a port's sockets together, after what waited in their queues was accepted. The workers are
+    /// told before this returns: told later, they would take it for the end of the next listener on this
+    /// port, where a configuration brings the port back at once.
+    fn close(&self, port: u16, sockets: PortSockets) -> impl Future<Output = ()> + Send + use<> {
         if let Err(error) = sockets.refuse_new() {
             tracing::warn!(port, %error, "closing without turning new connections away first");
         }
-        self.tell_all(|done| Command::Unlisten(port, done)).await;
-        drop(sockets);
+        let accepted = self.send_all(|done| Command::Unlisten(port, done));
+        async move {
+            all(accepted).await;
+            drop(sockets);
+        }
     }
 
     /// Ports of the configuration that could not be bound, and why.
@@ -271,15 +275,28 @@ impl Workers {
 
     /// Tells every worker, and waits until each has done it.
     async fn tell_all(&self, command: impl Fn(oneshot::Sender<()>) -> Command) {
-        let mut answers = Vec::new();
-        for sender in &self.0.senders {
+        all(self.send_all(command)).await;
+    }
+
+    /// Tells every worker; what is returned hears when each has done it.
+    fn send_all(
+        &self,
+        command: impl Fn(oneshot::Sender<()>) -> Command,
+    ) -> Vec<oneshot::Receiver<()>> {
+        let send = |sender: &mpsc::UnboundedSender<Command>| {
             let (done, answer) = oneshot::channel();
+            // A worker that is gone has taken the process with it.
             let _ = sender.send(command(done));
-            answers.push(answer);
-        }
-        for answer in answers {
-            let _ = answer.await;
-        }
+            answer
+        };
+        self.0.senders.iter().map(send).collect()
+    }
+}
+
+/// Waits for every answer.
+async fn all(answers: Vec<oneshot::Receiver<()>>) {
+    for answer in answers {
+        let _ = answer.await;
     }
 }
 
@@ -317,5 +334,73 @@ impl Drop for EndWithProcess {
     fn drop(&mut self) {
         tracing::error!("a worker has died: ending the process");
         std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::samples;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+    /// Long enough for a busy machine; nothing waits for it to pass.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn start() -> Workers {
+        Workers::start(1, Ipv4Addr::LOCALHOST.into()).unwrap()
+    }
+
+    fn free_port() -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    }
+
+    async fn publish(workers: &Workers, listeners: &[(&str, u16)]) {
+        let gates = Arc::default();
+        workers.publish(samples::snapshot(listeners), gates).await;
+    }
+
+    /// The status of the answer to a request, or why there is none.
+    fn ask(port: u16) -> std::io::Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut client = TcpStream::connect_timeout(&address, LIMIT)?;
+        client.set_read_timeout(Some(LIMIT))?;
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer)?;
+        Ok(answer.split(' ').nth(1).unwrap_or_default().to_owned())
+    }
+
+    /// Sockets that listen on the port.
+    fn listening(port: u16) -> usize {
+        let local = format!(":{port:04X} 00000000:0000 0A ");
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().filter(|line| line.contains(&local)).count()
+    }
+
+    #[test]
+    fn a_port_that_is_taken_out_and_brought_back_at_once_is_served() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (workers, port) = (start(), free_port());
+        let (busy, over) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            publish(&workers, &[("http", port)]).await;
+            // As on a busy machine: what is spawned behind it runs later.
+            tokio::spawn(async move { over.recv() });
+            publish(&workers, &[]).await;
+            publish(&workers, &[("http", port)]).await;
+        });
+        drop(busy);
+        let begin = Instant::now();
+        while listening(port) != 1 {
+            assert!(begin.elapsed() < LIMIT, "{} listen", listening(port));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(ask(port).unwrap(), "404");
     }
 }
