@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -157,6 +158,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How long after the kernel stopped taking handshakes the last of them may still come into the queue.
 pub(super) const HANDSHAKES_END: Duration = Duration::from_millis(250);
 
+/// How long it is tried to accept what waits at a listener that closes.
+const LAST_ACCEPTED: Duration = Duration::from_secs(5);
+
 impl Worker {
     /// Runs a worker on the calling thread until its commands end.
     pub(super) fn run(
@@ -164,7 +168,7 @@ impl Worker {
         seed: u64,
         stats: Stats,
         commands: mpsc::UnboundedReceiver<Command>,
-    ) -> std::io::Result<()> {
+    ) -> io::Result<()> {
         // A runtime whose tasks never leave the thread: none of a `LocalSet`'s second queue.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -250,15 +254,23 @@ impl Worker {
                 },
             }
         };
-        // The queue's last: handshakes that were under way when new ones were turned away.
-        while let Ok(Ok((stream, peer))) =
-            tokio::time::timeout(HANDSHAKES_END, listener.accept()).await
-        {
-            self.admit(port, stream, peer);
-        }
+        self.accept_the_last(port, &listener).await;
         drop(listener);
         if let Some(done) = done {
             let _ = done.send(());
+        }
+    }
+
+    /// The queue's last: handshakes that were under way when new ones were turned away. What cannot be
+    /// accepted now may be in a moment, when others have ended.
+    async fn accept_the_last(self: &Rc<Self>, port: u16, listener: &TcpListener) {
+        let patience = Instant::now() + LAST_ACCEPTED;
+        loop {
+            match tokio::time::timeout(HANDSHAKES_END, listener.accept()).await {
+                Ok(Ok((stream, peer))) => self.admit(port, stream, peer),
+                Ok(Err(error)) if Instant::now() < patience => accept_failed(port, &error).await,
+                Ok(Err(_)) | Err(_) => return,
+            }
         }
     }
 
@@ -435,12 +447,49 @@ impl Worker {
     }
 }
 
-/// A failed accept says nothing about the next; out of descriptors it would spin, so it waits.
-async fn accept_failed(port: u16, error: &std::io::Error) {
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
-        tracing::error!(port, %error, "no descriptor for a connection");
+/// A connection that failed before it was accepted says nothing about the next. Anything else (no
+/// descriptors, no memory) would fail again at once, so it is waited.
+async fn accept_failed(port: u16, error: &io::Error) {
+    if !is_of_one_connection(error) {
+        tracing::error!(port, %error, "no connection accepted");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Linux reports what became of the connection that is accepted as a failure of accept itself (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
+        NetworkDown, NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_accept_waits_unless_it_was_the_connection_that_failed() {
+        let (emfile, enfile, enobufs, enomem, einval) = (24, 23, 105, 12, 22);
+        for number in [emfile, enfile, enobufs, enomem, einval] {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(!is_of_one_connection(&error), "{error}");
+        }
+        let (econnaborted, econnreset, enetdown, eintr) = (103, 104, 100, 4);
+        for number in [econnaborted, econnreset, enetdown, eintr] {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(is_of_one_connection(&error), "{error}");
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::LIMIT;
 use crate::support::backend::{self, Backend, Gate};
-use crate::support::{Config, Lastcall, RawClient, wait_until};
+use crate::support::{Config, End, Lastcall, RawClient, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -51,5 +51,38 @@ fn a_change_of_the_configuration_opens_no_listener_of_a_process_that_is_leaving(
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     gate.open();
     assert_eq!(client.read_response().status(), 200);
+    assert_eq!(lastcall.wait().code(), Some(0));
+}
+
+/// How many descriptors a process may have open from here on.
+fn limit_descriptors(lastcall: &Lastcall, current: Option<u64>) {
+    let pid = i32::try_from(lastcall.pid()).ok().and_then(Pid::from_raw);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).unwrap();
+}
+
+#[test]
+fn what_waits_at_a_closing_listener_is_served_even_when_accepting_it_fails_at_first() {
+    const FAILED: &str = "no connection accepted";
+    let server = Backend::echo();
+    let mut lastcall = Lastcall::start(Config::new(&[server.address]));
+    // As if others had used up all there are: the connection waits in the kernel's queue.
+    limit_descriptors(&lastcall, Some(0));
+    let mut client = RawClient::sending(lastcall.address, GET);
+    wait_for_log(&lastcall, FAILED, 1);
+    lastcall.signal(Signal::TERM);
+    wait_for_log(&lastcall, "shutting down", 1);
+    wait_until("more of it while it closes", LIMIT, || {
+        assert_eq!(client.end_now(), End::Open);
+        let log = lastcall.log();
+        let (_, closing) = log.split_once("shutting down").unwrap();
+        let seen = closing.matches(FAILED).count();
+        if seen >= 3 { Ok(()) } else { Err(seen) }
+    });
+    limit_descriptors(&lastcall, getrlimit(Resource::Nofile).maximum);
+    let answer = client.read_response();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.field("Connection"), Some("close"));
+    assert_eq!(client.read_to_end().1, End::Fin);
     assert_eq!(lastcall.wait().code(), Some(0));
 }
