@@ -68,6 +68,8 @@ pub struct Worker {
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
+    /// By port: where it accepts.
+    doors: RefCell<HashMap<u16, Open>>,
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
     next_key: Cell<u64>,
     connections: RefCell<Slab<Rc<Control>>>,
@@ -103,6 +105,21 @@ impl Site {
     pub(super) fn load_balancer(&self) -> &crate::model::LoadBalancer {
         &self.snapshot.load_balancers[self.at]
     }
+}
+
+/// A port that this worker accepts on.
+struct Door {
+    port: u16,
+    /// What is served there, or was until the port was taken out of the configuration: who waits in its
+    /// queue then is let in, to be told so.
+    site: RefCell<Rc<Site>>,
+}
+
+/// A door that is not closing yet.
+struct Open {
+    door: Rc<Door>,
+    /// Ends it; what is sent hears when the last that waited was let in.
+    close: oneshot::Sender<oneshot::Sender<()>>,
 }
 
 /// One Backend's endpoints.
@@ -179,6 +196,7 @@ impl Worker {
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),
+            doors: RefCell::default(),
             upstreams: RefCell::default(),
             next_key: Cell::new(1),
             connections: RefCell::default(),
@@ -190,7 +208,6 @@ impl Worker {
     }
 
     async fn obey(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let mut listeners: HashMap<u16, oneshot::Sender<oneshot::Sender<()>>> = HashMap::new();
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
             let command = tokio::select! {
@@ -212,15 +229,12 @@ impl Worker {
                     }
                 }
                 Some(Command::Cut(id)) => self.cut(&id),
-                Some(Command::Listen(port, listener)) => {
-                    let (stop, stopped) = oneshot::channel();
-                    listeners.insert(port, stop);
-                    tokio::task::spawn_local(Rc::clone(&self).accept(port, listener, stopped));
-                }
+                Some(Command::Listen(port, listener)) => self.listen(port, listener),
                 Some(Command::Unlisten(port, done)) => {
+                    let door = self.doors.borrow_mut().remove(&port);
                     // Where nothing listens, `done` is dropped, which says the same.
-                    if let Some(stop) = listeners.remove(&port) {
-                        let _ = stop.send(done);
+                    if let Some(door) = door {
+                        let _ = door.close.send(done);
                     }
                 }
                 Some(Command::Shutdown(shutdown, done)) => {
@@ -231,12 +245,32 @@ impl Worker {
         }
     }
 
+    /// Opens a port that the configuration has.
+    fn listen(self: &Rc<Self>, port: u16, listener: std::net::TcpListener) {
+        let Some(site) = self.view().site(port) else {
+            tracing::error!(port, "a listener that is not in the configuration");
+            return;
+        };
+        let (close, closing) = oneshot::channel();
+        let door = Rc::new(Door {
+            port,
+            site: RefCell::new(site),
+        });
+        let open = Open {
+            door: Rc::clone(&door),
+            close,
+        };
+        self.doors.borrow_mut().insert(port, open);
+        tokio::task::spawn_local(Rc::clone(self).accept(door, listener, closing));
+    }
+
     async fn accept(
         self: Rc<Self>,
-        port: u16,
+        door: Rc<Door>,
         listener: std::net::TcpListener,
-        mut stopped: oneshot::Receiver<oneshot::Sender<()>>,
+        mut closing: oneshot::Receiver<oneshot::Sender<()>>,
     ) {
+        let port = door.port;
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
@@ -247,14 +281,14 @@ impl Worker {
         let done = loop {
             tokio::select! {
                 biased;
-                stop = &mut stopped => break stop.ok(),
+                done = &mut closing => break done.ok(),
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.admit(port, stream, peer),
+                    Ok((stream, peer)) => self.admit(&door, stream, peer),
                     Err(error) => accept_failed(port, &error).await,
                 },
             }
         };
-        self.accept_the_last(port, &listener).await;
+        self.accept_the_last(&door, &listener).await;
         drop(listener);
         if let Some(done) = done {
             let _ = done.send(());
@@ -263,21 +297,21 @@ impl Worker {
 
     /// The queue's last: handshakes that were under way when new ones were turned away. What cannot be
     /// accepted now may be in a moment, when others have ended.
-    async fn accept_the_last(self: &Rc<Self>, port: u16, listener: &TcpListener) {
+    async fn accept_the_last(self: &Rc<Self>, door: &Door, listener: &TcpListener) {
         let patience = Instant::now() + LAST_ACCEPTED;
         loop {
             match tokio::time::timeout(HANDSHAKES_END, listener.accept()).await {
-                Ok(Ok((stream, peer))) => self.admit(port, stream, peer),
-                Ok(Err(error)) if Instant::now() < patience => accept_failed(port, &error).await,
+                Ok(Ok((stream, peer))) => self.admit(door, stream, peer),
+                Ok(Err(error)) if Instant::now() < patience => {
+                    accept_failed(door.port, &error).await;
+                }
                 Ok(Err(_)) | Err(_) => return,
             }
         }
     }
 
-    fn admit(self: &Rc<Self>, port: u16, stream: tokio::net::TcpStream, peer: SocketAddr) {
-        let Some(site) = self.view().site(port) else {
-            return;
-        };
+    fn admit(self: &Rc<Self>, door: &Door, stream: tokio::net::TcpStream, peer: SocketAddr) {
+        let site = Rc::clone(&door.site.borrow());
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if !site.load_balancer().allows(peer.ip()) {
             self.stats().turned_away.add(1);
@@ -298,7 +332,7 @@ impl Worker {
         let _ = stream.set_nodelay(true);
         keep_alive::watch(&stream);
         let worker = Rc::clone(self);
-        let mut connection = driver::Connection::new(stream, peer, port, worker, registered);
+        let mut connection = driver::Connection::new(stream, peer, door.port, worker, registered);
         if refused {
             tokio::task::spawn_local(async move { connection.refuse().await });
         } else {
@@ -369,6 +403,11 @@ impl Worker {
             }
         }
         drop(known);
+        for open in self.doors.borrow().values() {
+            if let Some(site) = view.site(open.door.port) {
+                open.door.site.replace(site);
+            }
+        }
         self.view.replace(Rc::new(view));
         self.forget_unused();
     }
@@ -478,6 +517,59 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::worker_tickets;
+    use crate::proxy::samples;
+    use std::io::{Read, Write};
+
+    /// A worker that finds these commands when it starts, in one go.
+    fn start(commands: Vec<Command>) -> mpsc::UnboundedSender<Command> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for command in commands {
+            sender.send(command).unwrap();
+        }
+        let ticket = worker_tickets(1).remove(0);
+        std::thread::spawn(|| Worker::run(ticket, 1, Stats::new(1), receiver));
+        sender
+    }
+
+    fn publish(listeners: &[(&str, u16)]) -> Command {
+        let publication = Publication {
+            snapshot: samples::snapshot(listeners),
+            gates: Arc::default(),
+            counts: Arc::default(),
+        };
+        Command::Publish(publication, oneshot::channel().0)
+    }
+
+    #[test]
+    fn who_waits_at_a_listener_that_is_taken_out_is_told_so() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let (done, mut closed) = oneshot::channel();
+        let _commands = start(vec![
+            publish(&[("http", address.port())]),
+            Command::Listen(address.port(), listener),
+            publish(&[]),
+            Command::Unlisten(address.port(), done),
+        ]);
+        client
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("this listener was removed"), "{answer}");
+        // In the end it is closed all the same.
+        while closed.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::net::TcpStream::connect(address).unwrap_err();
+    }
 
     #[test]
     fn a_failed_accept_waits_unless_it_was_the_connection_that_failed() {
