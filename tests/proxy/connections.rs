@@ -1,6 +1,6 @@
 //! Client connections as lastcall counts them, bounds them and gives them up.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::LIMIT;
@@ -126,4 +126,30 @@ fn peers_that_are_silent_are_asked_whether_they_are_still_there() {
     });
     gate.open();
     assert_eq!(client.read_response().status(), 200);
+}
+
+#[test]
+fn a_client_that_is_not_allowed_any_more_is_sent_away_at_its_next_request() {
+    let server = Backend::echo();
+    let config = Config::new(&[server.address]);
+    let both = "allowedSources: [127.0.0.1/32, 127.0.0.2/32]";
+    let mut lastcall = Lastcall::start(config.load_balancer(both));
+    let second = IpAddr::from([127, 0, 0, 2]);
+    let mut stays = kept(&lastcall);
+    let mut leaves = RawClient::connect_from(second, lastcall.address);
+    assert_eq!(leaves.ask(GET).status(), 200);
+    let one = "allowedSources: [127.0.0.1/32]";
+    lastcall.reload(lastcall.config().load_balancer(one));
+    wait_until("the reload", LIMIT, || {
+        let log = lastcall.log();
+        let times = log.matches("configuration in service").count();
+        if times == 2 { Ok(()) } else { Err(log) }
+    });
+    let upload = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let answer = leaves.ask(upload);
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.field("Connection"), Some("close"));
+    assert_eq!(leaves.read_to_end(), (Vec::new(), End::Fin));
+    assert_eq!(stays.ask(GET).status(), 200);
+    assert_eq!(server.seen().len(), 3);
 }

@@ -94,10 +94,10 @@ impl Connection {
                 // The configuration may have changed while the client was silent. From here on one view
                 // holds for the whole request: its routes speak of its own pools.
                 let view = self.worker.view();
-                Some(match view.site(self.port) {
+                Some(match self.site_for_client(&view) {
                     // On the heap while it lasts: an idle connection is to carry nothing of it.
-                    Some(site) => Box::pin(self.respond(&view, &site, &head, length)).await,
-                    None => self.respond_removed(&head, length, &timeouts).await,
+                    Ok(site) => Box::pin(self.respond(&view, &site, &head, length)).await,
+                    Err(answer) => self.dismiss(&answer, &head, length, &timeouts).await,
                 })
             }
             HeadRead::Fault(fault) => {
@@ -161,9 +161,23 @@ impl Connection {
         }
     }
 
-    /// Answers a request to a listener that was taken out of the configuration.
-    async fn respond_removed(
+    /// What serves this connection's requests now, or why nothing does any more: the connection was accepted
+    /// under an earlier configuration, and this one may have no such listener, or not let the client in.
+    fn site_for_client(&self, view: &View) -> Result<Rc<Site>, Answer> {
+        let Some(site) = view.site(self.port) else {
+            return Err(Answer::new(503, "this listener was removed").retry_after(1));
+        };
+        if !site.load_balancer().allows(self.client.peer.ip()) {
+            self.worker.stats().refused.add(1);
+            return Err(Answer::new(403, "this client's address is not allowed"));
+        }
+        Ok(site)
+    }
+
+    /// Answers the last request of a connection that is not served any more.
+    async fn dismiss(
         &mut self,
+        answer: &Answer,
         head: &RequestHead,
         length: usize,
         timeouts: &ClientTimeouts,
@@ -175,8 +189,7 @@ impl Connection {
             has_body,
         });
         self.client.buffer.consume(length);
-        let answer = Answer::new(503, "this listener was removed").retry_after(1);
-        self.answer_ourselves(&answer, head, timeouts).await
+        self.answer_ourselves(answer, head, timeouts).await
     }
 
     /// Where the request goes, or what we say ourselves.
