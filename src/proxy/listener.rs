@@ -40,6 +40,7 @@ impl BindError {
 /// The sockets of one port, all workers together.
 #[derive(Debug)]
 pub struct PortSockets {
+    address: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
 }
 
@@ -65,17 +66,22 @@ impl PortSockets {
         for _ in 1..workers {
             sockets.push(bind_one(chosen)?);
         }
-        Ok(Self { sockets })
+        Ok(Self {
+            address: chosen,
+            sockets,
+        })
     }
 
     /// The address that was bound.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.sockets[0].local_addr()
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// Another handle on the socket of worker `at`, for its thread; the socket closes with the last.
-    pub fn share(&self, at: usize) -> io::Result<std::net::TcpListener> {
-        self.sockets[at].try_clone()
+    /// Another handle on the socket of each worker, for its thread; a socket closes with the last.
+    pub fn share(&self) -> Result<Vec<std::net::TcpListener>, BindError> {
+        let sockets = self.sockets.iter();
+        let shared: io::Result<Vec<_>> = sockets.map(std::net::TcpListener::try_clone).collect();
+        shared.map_err(|error| BindError::new(self.address, error))
     }
 
     /// Makes the kernel drop new handshakes (clients send their SYN again within a second, by when
@@ -131,7 +137,7 @@ mod tests {
     #[test]
     fn a_port_that_refuses_new_handshakes_still_gives_those_that_waited() {
         let port = PortSockets::bind(IpAddr::from([127, 0, 0, 1]), 0, 2).unwrap();
-        let address = port.local_address().unwrap();
+        let address = port.local_address();
         let waiting: Vec<_> = (0..8)
             .map(|_| TcpStream::connect(address).unwrap())
             .collect();
@@ -139,8 +145,7 @@ mod tests {
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(200));
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
         let mut accepted = 0;
-        for at in 0..2 {
-            let listener = port.share(at).unwrap();
+        for listener in port.share().unwrap() {
             while listener.accept().is_ok() {
                 accepted += 1;
             }

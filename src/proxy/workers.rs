@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::connection_counts::ConnectionCounts;
-use super::listener::PortSockets;
+use super::listener::{BindError, PortSockets};
 use super::stats::Stats;
 use super::worker::{Command, Publication, Shutdown, Worker};
 use crate::gate::{Gate, worker_tickets};
@@ -37,6 +37,12 @@ struct Ports {
     counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
     /// The process is leaving: nothing is bound any more, whatever the configuration says.
     closed: bool,
+}
+
+/// A port that was just bound, with a handle on its socket for each worker.
+struct Bound {
+    port: u16,
+    handles: Vec<std::net::TcpListener>,
 }
 
 /// How long clients are given to take an answer that says that their request was cut.
@@ -114,14 +120,14 @@ impl Workers {
     /// Swaps the configuration in every worker; returns when all run it. Listeners that are new are bound
     /// before and opened after, those that are gone are closed in the background. A port that cannot be
     /// bound takes only its own listener out of service (Law 4): see [`Workers::failed_ports`]; it is
-    /// tried again with the next configuration.
+    /// tried again with the next configuration, or by [`Workers::retry_failed_ports`].
     pub async fn publish(
         &self,
         snapshot: Arc<Snapshot>,
         gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
     ) {
         let mut ports = self.0.ports.lock().await;
-        let new = self.bind(&mut ports, &snapshot);
+        let new = self.bind(&mut ports, wanted(&snapshot));
         let counts = keep_counts(&ports.counts, &snapshot);
         ports.counts = Arc::clone(&counts);
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&counts);
@@ -132,9 +138,7 @@ impl Workers {
         };
         self.tell_all(|done| Command::Publish(publication.clone(), done))
             .await;
-        for port in new {
-            self.listen(&mut ports, port);
-        }
+        self.listen(new);
         let wanted = wanted(&publication.snapshot);
         let gone: Vec<u16> = ports
             .bound
@@ -149,21 +153,30 @@ impl Workers {
         }
     }
 
-    /// Binds what is not bound yet; returns those ports.
-    fn bind(&self, ports: &mut Ports, snapshot: &Snapshot) -> Vec<u16> {
+    /// Tries the ports again that could not be bound. The configuration is the same; what stood in the way
+    /// may be gone.
+    pub async fn retry_failed_ports(&self) {
+        let mut ports = self.0.ports.lock().await;
+        let failed = ports.failed.keys().copied().collect();
+        let new = self.bind(&mut ports, failed);
+        self.listen(new);
+    }
+
+    /// Binds what is not bound yet; returns the workers' handles on it.
+    fn bind(&self, ports: &mut Ports, wanted: HashSet<u16>) -> Vec<Bound> {
         ports.failed.clear();
         if ports.closed {
             return Vec::new();
         }
         let mut new = Vec::new();
-        for port in wanted(snapshot) {
+        for port in wanted {
             if ports.bound.contains_key(&port) {
                 continue;
             }
-            match PortSockets::bind(self.0.ip, port, self.0.senders.len()) {
-                Ok(sockets) => {
+            match self.bind_one(port) {
+                Ok((sockets, bound)) => {
                     ports.bound.insert(port, sockets);
-                    new.push(port);
+                    new.push(bound);
                 }
                 Err(error) => {
                     tracing::error!(port, %error, "listener not bound");
@@ -174,18 +187,20 @@ impl Workers {
         new
     }
 
-    fn listen(&self, ports: &mut Ports, port: u16) {
-        let Some(sockets) = ports.bound.get(&port) else {
-            return;
-        };
-        for (at, sender) in self.0.senders.iter().enumerate() {
-            match sockets.share(at) {
+    /// Either every worker has its socket, or the port is not bound: one that nobody accepts on would take
+    /// its share of the connections and never answer them.
+    fn bind_one(&self, port: u16) -> Result<(PortSockets, Bound), BindError> {
+        let workers = self.0.senders.len();
+        let sockets = PortSockets::bind(self.0.ip, port, workers)?;
+        let handles = sockets.share()?;
+        Ok((sockets, Bound { port, handles }))
+    }
+
+    fn listen(&self, new: Vec<Bound>) {
+        for Bound { port, handles } in new {
+            for (sender, handle) in self.0.senders.iter().zip(handles) {
                 // A worker that is gone has taken the process with it.
-                Ok(socket) => drop(sender.send(Command::Listen(port, socket))),
-                Err(error) => {
-                    tracing::error!(port, %error, "listener not opened");
-                    ports.failed.insert(port, error.to_string());
-                }
+                let _ = sender.send(Command::Listen(port, handle));
             }
         }
     }
@@ -377,6 +392,29 @@ mod tests {
         let local = format!(":{port:04X} 00000000:0000 0A ");
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         table.lines().filter(|line| line.contains(&local)).count()
+    }
+
+    #[test]
+    fn a_port_that_was_taken_is_bound_when_it_is_tried_again() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let workers = start();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let failed = || runtime.block_on(workers.failed_ports());
+        runtime.block_on(publish(&workers, &[("http", port)]));
+        assert!(failed()[&port].contains("another program listens there"));
+        runtime.block_on(workers.retry_failed_ports());
+        assert_eq!(failed().len(), 1);
+        drop(taken);
+        runtime.block_on(workers.retry_failed_ports());
+        assert_eq!(failed(), BTreeMap::new());
+        assert_eq!(ask(port).unwrap(), "404");
+        // What is bound stays as it is.
+        runtime.block_on(workers.retry_failed_ports());
+        assert_eq!(listening(port), 1);
     }
 
     #[test]
