@@ -271,6 +271,7 @@ impl Worker {
         mut closing: oneshot::Receiver<oneshot::Sender<()>>,
     ) {
         let port = door.port;
+        let _fatal = FatalPanic;
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
@@ -486,6 +487,19 @@ impl Worker {
     }
 }
 
+/// Ends the process where it is dropped by a panic. The runtime would keep a panic of a task to itself: this
+/// worker's share of a port's connections would wait in its queue for ever.
+struct FatalPanic;
+
+impl Drop for FatalPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("accepting has failed for good: ending the process");
+            std::process::abort();
+        }
+    }
+}
+
 /// A connection that failed before it was accepted says nothing about the next. Anything else (no
 /// descriptors, no memory) would fail again at once, so it is waited.
 async fn accept_failed(port: u16, error: &io::Error) {
@@ -569,6 +583,40 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         std::net::TcpStream::connect(address).unwrap_err();
+    }
+
+    /// Runs this same test in a process of its own, which a panic may end.
+    fn in_a_process(test: &str) -> std::process::ExitStatus {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env("LASTCALL_TEST_PANIC", "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_panic_while_accepting_ends_the_process() {
+        use std::os::unix::process::ExitStatusExt;
+
+        if std::env::var_os("LASTCALL_TEST_PANIC").is_none() {
+            let name = concat!(module_path!(), "::a_panic_while_accepting_ends_the_process");
+            let (_, name) = name.split_once("::").unwrap();
+            let (abort, ended) = (6, in_a_process(name));
+            assert_eq!(ended.signal(), Some(abort), "{ended:?}");
+            return;
+        }
+        // The runtime panics over a socket that blocks; any panic would do.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (done, _) = oneshot::channel();
+        let _commands = start(vec![
+            publish(&[("http", port)]),
+            Command::Listen(port, listener),
+            Command::Unlisten(port, done),
+        ]);
+        std::thread::sleep(Duration::from_secs(20));
     }
 
     #[test]
