@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::journal::DrainJournal;
 use crate::admin;
 use crate::drain::{self, HoldKey, Leaving, LiveLookup, Published};
+use crate::gate::Generation;
 use crate::model::EndpointId;
 use crate::model::totals::{DataPlaneTotals, DrainTotals};
 use crate::proxy::Workers;
@@ -24,8 +25,8 @@ impl drain::DataPlane for DataPlane {
         self.0.closed(id);
     }
 
-    fn cut(&self, id: &EndpointId) {
-        self.0.cut(id);
+    fn cut(&self, id: &EndpointId, generation: Generation) {
+        self.0.cut(id, generation);
     }
 }
 

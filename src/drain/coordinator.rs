@@ -72,8 +72,9 @@ pub trait DataPlane: Send + Sync {
     fn publish(&self, published: Published) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// The endpoint's gate was closed: drop its idle connections (PITFALLS 14).
     fn closed(&self, id: &EndpointId);
-    /// End by force what is in flight on the endpoint.
-    fn cut(&self, id: &EndpointId);
+    /// End by force what is in flight on the endpoint, where its gate is still in `generation`: an order that
+    /// comes after the gate was opened again is not for what entered since.
+    fn cut(&self, id: &EndpointId, generation: Generation);
 }
 
 /// Whether the server behind an endpoint is on its way out, as far as can be seen now.

@@ -209,7 +209,7 @@ impl Endpoint {
                 self.gate.change(State::Open);
                 journal(&Entry::BackInService { id: id.clone() });
             }
-            Action::CutInFlight => data_plane.cut(id),
+            Action::CutInFlight => data_plane.cut(id, self.gate.phase().generation),
             Action::ReportTimeout => journal(&Entry::DrainTimedOut {
                 id: id.clone(),
                 in_flight,

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::gate::{Admission, Gate, InFlight, State, WorkerSlot, worker_tickets};
+use crate::gate::{Admission, Gate, Generation, InFlight, State, WorkerSlot, worker_tickets};
 use crate::model::report::ServiceState;
 use crate::model::{Backend, DrainPolicy, EndpointSpec, Member, ObjectName, Policy};
 
@@ -37,7 +37,7 @@ impl DataPlane for Arc<Workers> {
 
     fn closed(&self, _: &EndpointId) {}
 
-    fn cut(&self, id: &EndpointId) {
+    fn cut(&self, id: &EndpointId, _: Generation) {
         self.cut.lock().unwrap().push(id.clone());
     }
 }

@@ -1,9 +1,12 @@
 //! Configurations for the unit tests of the workers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::{
-    ClientTimeouts, Limits, Listener, LoadBalancer, ObjectName, Protocol, Snapshot,
+    AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec, Limits, Listener,
+    LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts, Snapshot,
+    WeightedBackend,
 };
 
 /// A LoadBalancer without routes, with these listeners.
@@ -36,4 +39,40 @@ pub(super) fn snapshot(listeners: &[(&str, u16)]) -> Arc<Snapshot> {
         load_balancers,
         backends: vec![],
     })
+}
+
+/// One LoadBalancer with one listener before a Backend with one endpoint.
+pub(super) fn serving(port: u16, endpoint: SocketAddr) -> (EndpointId, Arc<Snapshot>) {
+    let name = ObjectName::new("default", "web");
+    let id = EndpointId {
+        backend: name.clone(),
+        member: Member::Static(endpoint),
+    };
+    let spec = EndpointSpec {
+        id: id.clone(),
+        address: endpoint,
+        weight: 1,
+        admin_state: AdminState::Enabled,
+    };
+    let backend = Backend {
+        name,
+        endpoints: vec![spec],
+        policy: Policy::RoundRobin,
+        admin_state: AdminState::Enabled,
+        draining: DrainPolicy::default(),
+    };
+    let default_backend = WeightedBackend {
+        backend: 0,
+        weight: 1,
+        timeouts: RouteTimeouts::default(),
+        retry: Retry::default(),
+    };
+    let snapshot = Snapshot {
+        load_balancers: vec![LoadBalancer {
+            default_backend: Some(default_backend),
+            ..load_balancer(&[("http", port)])
+        }],
+        backends: vec![backend],
+    };
+    (id, Arc::new(snapshot))
 }

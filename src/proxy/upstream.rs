@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use super::balance::Candidate;
-use crate::gate::{Gate, State};
+use crate::gate::{Gate, Generation, State};
 use crate::model::EndpointId;
 
 /// Kept connections to one endpoint, for each worker.
@@ -73,6 +73,11 @@ impl Upstream {
     /// Whether this is the endpoint at `address` behind `gate`.
     pub fn is(&self, address: SocketAddr, gate: &Arc<Gate>) -> bool {
         self.address == address && Arc::ptr_eq(&self.gate, gate)
+    }
+
+    /// Which change of its gate holds now.
+    pub fn generation(&self) -> Generation {
+        self.gate.phase().generation
     }
 
     /// Its share of the Backend's requests, from the next on.

@@ -24,7 +24,7 @@ use super::rng::Rng;
 use super::router::Router;
 use super::stats::{Stats, WorkerStats};
 use super::upstream::Upstream;
-use crate::gate::{Gate, WorkerSlot, WorkerTicket};
+use crate::gate::{Gate, Generation, WorkerSlot, WorkerTicket};
 use crate::model::{EndpointId, Listener, ObjectName, Snapshot};
 
 /// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.
@@ -32,8 +32,8 @@ pub(super) enum Command {
     Publish(Publication, oneshot::Sender<()>),
     /// The endpoint's gate was closed: drop its idle connections.
     Closed(EndpointId),
-    /// End what is in flight on the endpoint.
-    Cut(EndpointId),
+    /// End what is in flight on the endpoint, if its gate is still in that generation.
+    Cut(EndpointId, Generation),
     Listen(u16, std::net::TcpListener),
     /// Accept what waits, then give the socket up.
     Unlisten(u16, oneshot::Sender<()>),
@@ -228,7 +228,7 @@ impl Worker {
                         upstream.close_idle();
                     }
                 }
-                Some(Command::Cut(id)) => self.cut(&id),
+                Some(Command::Cut(id, generation)) => self.cut(&id, generation),
                 Some(Command::Listen(port, listener)) => self.listen(port, listener),
                 Some(Command::Unlisten(port, done)) => {
                     let door = self.doors.borrow_mut().remove(&port);
@@ -434,9 +434,11 @@ impl Worker {
         }
     }
 
-    fn cut(&self, id: &EndpointId) {
-        let Some(key) = self.upstreams.borrow().get(id).map(|u| u.key) else {
-            return;
+    fn cut(&self, id: &EndpointId, generation: Generation) {
+        let key = match self.upstreams.borrow().get(id) {
+            Some(upstream) if upstream.generation() == generation => upstream.key,
+            // Gone, or withdrawn in between: what is in flight may have entered since.
+            Some(_) | None => return,
         };
         for (_, control) in &*self.connections.borrow() {
             if control.upstream.get() == key {
@@ -531,9 +533,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::worker_tickets;
+    use crate::gate::{State, worker_tickets};
     use crate::proxy::samples;
     use std::io::{Read, Write};
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    /// Long enough for a busy machine; nothing waits for it to pass.
+    const LIMIT: Duration = Duration::from_secs(20);
 
     /// A worker that finds these commands when it starts, in one go.
     fn start(commands: Vec<Command>) -> mpsc::UnboundedSender<Command> {
@@ -555,6 +561,83 @@ mod tests {
         Command::Publish(publication, oneshot::channel().0)
     }
 
+    fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < LIMIT, "waited for {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    struct NobodyWaits;
+
+    impl crate::gate::Wake for NobodyWaits {
+        fn emptied(&self, _: Generation) {}
+    }
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// What comes, until it contains `end`.
+    fn read_until(stream: &mut std::net::TcpStream, end: &str) -> String {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut text = String::new();
+        while !text.contains(end) {
+            let mut piece = [0; 4096];
+            let length = stream.read(&mut piece).unwrap();
+            assert_ne!(length, 0, "{text}");
+            text.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        text
+    }
+
+    #[test]
+    fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let port = address.port();
+        let (id, snapshot) = samples::serving(port, server.local_addr().unwrap());
+        let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
+        let publication = Publication {
+            snapshot,
+            gates: Arc::new(HashMap::from([(id.clone(), Arc::clone(&gate))])),
+            counts: Arc::default(),
+        };
+        let commands = start(vec![
+            Command::Publish(publication, oneshot::channel().0),
+            Command::Listen(port, listener),
+        ]);
+        let withdrawn = gate.change(State::Closed).generation;
+        gate.change(State::Open);
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        client.write_all(GET).unwrap();
+        let (mut at_server, _) = server.accept().unwrap();
+        read_until(&mut at_server, "\r\n\r\n");
+
+        let (done, mut obeyed) = oneshot::channel();
+        commands.send(Command::Cut(id.clone(), withdrawn)).unwrap();
+        commands.send(Command::Unlisten(0, done)).unwrap();
+        wait_until("the order", || {
+            obeyed.try_recv() == Err(TryRecvError::Closed)
+        });
+        at_server
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .unwrap();
+        let answer = read_until(&mut client, "ok");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+        // The order of a drain that stands is carried out.
+        client.write_all(GET).unwrap();
+        read_until(&mut at_server, "\r\n\r\n");
+        let stands = gate.change(State::Closed).generation;
+        commands.send(Command::Cut(id, stands)).unwrap();
+        let answer = read_until(&mut client, "\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        wait_until("the count", || gate.in_flight() == 0);
+        assert_eq!(gate.cut(), 1);
+    }
+
     #[test]
     fn who_waits_at_a_listener_that_is_taken_out_is_told_so() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -571,17 +654,13 @@ mod tests {
             publish(&[]),
             Command::Unlisten(address.port(), done),
         ]);
-        client
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        client.set_read_timeout(Some(LIMIT)).unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.contains("this listener was removed"), "{answer}");
         // In the end it is closed all the same.
-        while closed.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("its end", || closed.try_recv() != Err(TryRecvError::Empty));
         std::net::TcpStream::connect(address).unwrap_err();
     }
 
@@ -616,7 +695,7 @@ mod tests {
             Command::Listen(port, listener),
             Command::Unlisten(port, done),
         ]);
-        std::thread::sleep(Duration::from_secs(20));
+        std::thread::sleep(LIMIT);
     }
 
     #[test]

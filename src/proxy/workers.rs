@@ -13,7 +13,7 @@ use super::connection_counts::ConnectionCounts;
 use super::listener::{BindError, PortSockets};
 use super::stats::Stats;
 use super::worker::{Command, Publication, Shutdown, Worker};
-use crate::gate::{Gate, worker_tickets};
+use crate::gate::{Gate, Generation, worker_tickets};
 use crate::model::totals::{DataPlaneTotals, ListenerTotals};
 use crate::model::{EndpointId, ObjectName, Snapshot};
 
@@ -229,9 +229,10 @@ impl Workers {
         self.tell(|| Command::Closed(id.clone()));
     }
 
-    /// Ends by force what is in flight on an endpoint.
-    pub fn cut(&self, id: &EndpointId) {
-        self.tell(|| Command::Cut(id.clone()));
+    /// Ends by force what is in flight on an endpoint while its gate is in `generation`. Where it was opened
+    /// before a worker gets to it, what is in flight may have entered since, and nothing is to end.
+    pub fn cut(&self, id: &EndpointId, generation: Generation) {
+        self.tell(|| Command::Cut(id.clone(), generation));
     }
 
     /// Says good-bye to clients, in the order that loses nothing: for `delay` everything goes on, but
