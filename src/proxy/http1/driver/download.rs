@@ -4,11 +4,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::{
-    AskedBy, BodyDecoder, CHUNK_END, Event, HeadLimits, ResponseContext, ResponseFraming,
-    ResponseHead, Version, chunk_head, forward_response, last_chunk, parse_response,
+    AskedBy, Event, HeadLimits, ResponseContext, ResponseFraming, ResponseHead, Version,
+    forward_response, parse_response,
 };
 use super::exchange::{Exchange, Failure, Kept, Unanswered};
-use super::upload::{Upload, join};
+use super::relay::BodyRelay;
+use super::upload::Upload;
 
 /// How far the response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl Exchange<'_> {
         self.write_head(head, close);
         self.on(Event::ResponseHead { close });
         self.client.count_response(head.status);
-        self.response_body = BodyDecoder::from(head.body);
+        self.response_body = BodyRelay::new(head.body, self.framing == ResponseFraming::Chunked);
         self.response_keep = Some(Kept {
             keep_alive: head.keep_alive,
             timeout: head.keep_alive_timeout,
@@ -148,7 +149,7 @@ impl Exchange<'_> {
         self.link.buffer.consume(length);
         self.download = Download::Sending;
         self.download_moved = self.now;
-        if !self.response_body.is_finished() && !self.link.buffer.is_empty() {
+        if !self.response_body.is_read() && !self.link.buffer.is_empty() {
             self.carry_response()?;
         }
         Ok(())
@@ -212,7 +213,7 @@ impl Exchange<'_> {
                 self.on(Event::Switched);
                 self.download = Download::Switched;
             }
-            _ if self.response_body.is_finished() && self.response_ahead.is_none() => {
+            _ if self.response_body.is_over() => {
                 self.on(Event::ResponseFinished);
                 self.download = Download::Done;
             }
@@ -230,43 +231,11 @@ impl Exchange<'_> {
 
     /// Frames the next piece of the body that is here; false where there is nothing to send yet.
     fn carry_response(&mut self) -> Result<bool, Failure> {
-        let chunked = self.framing == ResponseFraming::Chunked;
-        loop {
-            let unread = self.link.buffer.filled();
-            let piece = match self.response_ahead.take() {
-                Some(piece) => piece,
-                None => self
-                    .response_body
-                    .decode(unread)
-                    .map_err(|_| Failure::Truncated)?,
-            };
-            let (piece, ahead) = if chunked && !piece.finished && !piece.data.is_empty() {
-                let next = self.response_body.decode(&unread[piece.consumed..]);
-                join(piece, next.map_err(|_| Failure::Truncated)?)
-            } else {
-                (piece, None)
-            };
-            self.response_ahead = ahead;
-            if piece.data.is_empty() && !piece.finished {
-                self.link.buffer.consume(piece.consumed);
-                if piece.consumed == 0 || self.link.buffer.is_empty() {
-                    return Ok(false);
-                }
-                continue;
-            }
-            let out = &mut self.client.out;
-            if chunked {
-                chunk_head(piece.data.len() as u64, &mut out.front);
-                if !piece.data.is_empty() {
-                    out.back.extend_from_slice(CHUNK_END);
-                }
-                if piece.finished {
-                    last_chunk(self.response_body.trailers().iter(), &mut out.back);
-                }
-            }
-            out.carry(piece.data, piece.consumed);
-            return Ok(true);
-        }
+        let framed = self
+            .response_body
+            .frame(&mut self.link.buffer, &mut self.client.out)
+            .map_err(|_| Failure::Truncated)?;
+        Ok(framed.is_some())
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
@@ -279,13 +248,10 @@ impl Exchange<'_> {
             }
             Poll::Ready(Ok(_)) => {
                 self.response_body
-                    .finish_at_eof()
+                    .frame_end(&mut self.client.out)
                     .map_err(|_| Failure::Truncated)?;
                 if let Some(kept) = &mut self.response_keep {
                     kept.keep_alive = false;
-                }
-                if self.framing == ResponseFraming::Chunked {
-                    last_chunk(std::iter::empty(), &mut self.client.out.back);
                 }
                 self.download = Download::Sending;
             }

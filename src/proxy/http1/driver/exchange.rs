@@ -12,14 +12,15 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::super::{
-    BodyDecoder, BodyFault, ClientConnection, Event, RequestBody, RequestHead, ResponseFraming,
-    Reuse, UpstreamEnd, after_response,
+    BodyFault, ClientConnection, Event, RequestBody, RequestHead, ResponseFraming, Reuse,
+    UpstreamEnd, after_response,
 };
 use super::client::Client;
 use super::download::Download;
-use super::{closing, on};
 use super::outgoing::Outgoing;
+use super::relay::BodyRelay;
 use super::upload::Upload;
+use super::{closing, on};
 use crate::gate::{Gate, InFlight};
 use crate::model::{ClientTimeouts, RouteTimeouts};
 use crate::proxy::buffer::Buffer;
@@ -162,16 +163,15 @@ pub(super) struct Exchange<'a> {
     pub(super) now: Instant,
 
     pub(super) upload: Upload,
-    pub(super) request_body: BodyDecoder,
-    pub(super) request_ahead: Option<super::super::Decoded>,
+    pub(super) request_body: BodyRelay,
     pub(super) body_read: u64,
     pub(super) sent_at: Option<Instant>,
     pub(super) upload_moved: Instant,
     pub(super) continued_by_us: bool,
 
     pub(super) download: Download,
-    pub(super) response_body: BodyDecoder,
-    pub(super) response_ahead: Option<super::super::Decoded>,
+    /// That of a final response, once its head is here.
+    pub(super) response_body: BodyRelay,
     pub(super) framing: ResponseFraming,
     pub(super) response_keep: Option<Kept>,
     pub(super) interim_seen: u32,
@@ -204,15 +204,13 @@ impl<'a> Exchange<'a> {
             in_flight: Some(in_flight),
             now,
             upload: Upload::Head { waits },
-            request_body: BodyDecoder::from(task.head.body),
-            request_ahead: None,
+            request_body: BodyRelay::new(task.head.body, task.head.body == RequestBody::Chunked),
             body_read: 0,
             sent_at: None,
             upload_moved: now,
             continued_by_us: false,
             download: Download::Head,
-            response_body: BodyDecoder::from(RequestBody::None),
-            response_ahead: None,
+            response_body: BodyRelay::new(RequestBody::None, false),
             framing: ResponseFraming::None,
             response_keep: None,
             interim_seen: 0,
@@ -283,7 +281,7 @@ impl<'a> Exchange<'a> {
     /// Gives the endpoint up as soon as it is done with: the response was read to its end, and the
     /// request was sent or given up. What the client has still to take needs no endpoint.
     fn settle_upstream(&mut self) {
-        let read = self.response_body.is_finished() && self.response_keep.is_some();
+        let read = self.response_body.is_read() && self.response_keep.is_some();
         if !read || !self.upload.is_over() || self.in_flight.is_none() {
             return;
         }
@@ -296,12 +294,11 @@ impl<'a> Exchange<'a> {
         } else {
             self.client.out.consumed()
         };
-        let ahead = self.response_ahead.as_ref().map_or(0, |d| d.consumed);
         let end = UpstreamEnd {
             request_sent: self.upload == Upload::Done,
             response_finished: true,
             keep_alive: kept.keep_alive,
-            leftover: self.link.buffer.filled().len() > pending + ahead,
+            leftover: self.link.buffer.filled().len() > pending + self.response_body.ahead(),
         };
         let Some(in_flight) = self.in_flight.take() else {
             return;

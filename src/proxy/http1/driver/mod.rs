@@ -8,6 +8,7 @@ mod deadlines;
 mod download;
 mod exchange;
 mod outgoing;
+mod relay;
 mod upload;
 
 use std::net::SocketAddr;

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::super::{CHUNK_END, Decoded, Event, RequestBody, chunk_head, last_chunk};
+use super::super::Event;
 use super::download::Download;
 use super::exchange::{Exchange, Failure, Unanswered};
 
@@ -57,7 +57,7 @@ impl Exchange<'_> {
 
     /// Puts what is here of the body behind the head, so that both go out at once.
     fn begin_upload(&mut self, waits: bool) -> Result<(), Failure> {
-        if !waits && !self.request_body.is_finished() && !self.client.buffer.is_empty() {
+        if !waits && !self.request_body.is_read() && !self.client.buffer.is_empty() {
             self.carry_piece()?;
         }
         self.upload = Upload::Sending;
@@ -97,7 +97,7 @@ impl Exchange<'_> {
     }
 
     fn after_piece(&mut self) -> Result<(), Failure> {
-        if self.request_body.is_finished() && self.request_ahead.is_none() {
+        if self.request_body.is_over() {
             self.upload = Upload::Done;
             self.sent_at = Some(self.now);
             if self.state.request_is_open() {
@@ -127,44 +127,15 @@ impl Exchange<'_> {
 
     /// Frames the next piece of the body that is here; false where there is nothing to send yet.
     fn carry_piece(&mut self) -> Result<bool, Failure> {
-        let chunked = self.task.head.body == RequestBody::Chunked;
-        loop {
-            let unread = self.client.buffer.filled();
-            let piece = match self.request_ahead.take() {
-                Some(piece) => piece,
-                None => self
-                    .request_body
-                    .decode(unread)
-                    .map_err(Failure::Malformed)?,
-            };
-            let (piece, ahead) = if chunked && !piece.finished && !piece.data.is_empty() {
-                let next = self.request_body.decode(&unread[piece.consumed..]);
-                join(piece, next.map_err(Failure::Malformed)?)
-            } else {
-                (piece, None)
-            };
-            self.request_ahead = ahead;
-            self.count_body(piece.data.len() as u64)?;
-            if piece.data.is_empty() && !piece.finished {
-                self.client.buffer.consume(piece.consumed);
-                if piece.consumed == 0 || self.client.buffer.is_empty() {
-                    return Ok(false);
-                }
-                continue;
-            }
-            let out = &mut self.client.forward;
-            if chunked {
-                chunk_head(piece.data.len() as u64, &mut out.front);
-                if !piece.data.is_empty() {
-                    out.back.extend_from_slice(CHUNK_END);
-                }
-                if piece.finished {
-                    last_chunk(self.request_body.trailers().iter(), &mut out.back);
-                }
-            }
-            out.carry(piece.data, piece.consumed);
-            return Ok(true);
+        let client = &mut *self.client;
+        let framed = self
+            .request_body
+            .frame(&mut client.buffer, &mut client.forward)
+            .map_err(Failure::Malformed)?;
+        if let Some(length) = framed {
+            self.count_body(length as u64)?;
         }
+        Ok(framed.is_some())
     }
 
     fn count_body(&mut self, length: u64) -> Result<(), Failure> {
@@ -215,18 +186,4 @@ impl Exchange<'_> {
             Poll::Pending => Ok(false),
         }
     }
-}
-
-/// Joins the framing that follows a piece of data to it, so that the end of a body goes out with its last
-/// piece; data that follows is kept for the next turn.
-pub(super) fn join(piece: Decoded, next: Decoded) -> (Decoded, Option<Decoded>) {
-    if !next.data.is_empty() {
-        return (piece, Some(next));
-    }
-    let joined = Decoded {
-        consumed: piece.consumed + next.consumed,
-        data: piece.data,
-        finished: next.finished,
-    };
-    (joined, None)
 }
