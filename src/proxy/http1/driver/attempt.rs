@@ -113,6 +113,7 @@ impl Connection {
         self.client.forward.reset();
         let (bytes, out) = (self.client.buffer.filled(), &mut self.client.forward.front);
         forward_request(head, bytes, &self.client.fields, &context, out);
+        self.client.forward.seal();
     }
 
     async fn attempt(&mut self, attempts: &mut Attempts<'_>, in_flight: InFlight<Picked>) -> Tried {

@@ -17,6 +17,8 @@ pub struct Outgoing {
     data: Range<usize>,
     /// After the data: a chunk's end, the last chunk.
     pub back: Vec<u8>,
+    /// How much of `front` belongs to every attempt at the message.
+    sealed: usize,
     written: usize,
     consumed: usize,
     total: u64,
@@ -32,14 +34,22 @@ impl Outgoing {
     /// Ready for the next piece of the same message.
     pub fn clear(&mut self) {
         self.front.clear();
+        self.sealed = 0;
         self.back.clear();
         self.data = 0..0;
         self.written = 0;
         self.consumed = 0;
     }
 
-    /// From the start again, nothing of it having been sent: another endpoint gets the same.
+    /// The head stands in `front`. What is put behind it from here on belongs to one attempt only.
+    pub fn seal(&mut self) {
+        self.sealed = self.front.len();
+    }
+
+    /// From the start again, with nothing but the head: another endpoint gets the same. What one attempt
+    /// put behind it would shift the framing of the next one's body.
     pub fn rewind(&mut self) {
+        self.front.truncate(self.sealed);
         self.back.clear();
         self.data = 0..0;
         self.written = 0;
@@ -138,6 +148,21 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[test]
+    fn another_attempt_begins_with_the_head_alone() {
+        let mut out = Outgoing::default();
+        out.front.extend_from_slice(b"HEAD");
+        out.seal();
+        out.front.extend_from_slice(b"5\r\n");
+        out.carry(0..5, 7);
+        out.back.extend_from_slice(b"\r\n");
+        out.rewind();
+        let mut sink = Slow(Vec::new(), 99);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(out.poll_write(b"hello\r\n", &mut sink, &mut cx).is_ready());
+        assert_eq!((&sink.0[..], out.consumed()), (&b"HEAD"[..], 0));
     }
 
     #[test]
