@@ -8,6 +8,7 @@ mod fields;
 mod interim;
 mod listeners;
 mod messages;
+mod resend;
 mod routing;
 mod support;
 mod table;

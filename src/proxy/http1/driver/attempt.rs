@@ -24,6 +24,9 @@ enum Tried {
     Over(Next),
     /// Nothing was answered; another endpoint may be asked.
     Again(Answer),
+    /// The same, and it was a kept connection that the endpoint had given up: that says little of the
+    /// endpoint itself.
+    Stale(Answer),
     /// Nothing was answered, and nobody else is asked.
     Failed(Answer),
 }
@@ -34,8 +37,24 @@ struct Attempts<'a> {
     task: Task<'a>,
     /// Attempts left for a request that was sent and not answered.
     resends: u32,
-    /// Endpoints that were asked, as indices into the pool.
+    /// Endpoints that were asked in vain, as indices into the pool.
     tried: Vec<usize>,
+    /// The one among them that was asked on a connection it had given up.
+    stale: Option<usize>,
+    /// Whether only new connections are used: what is kept may be as old as the one that was given up.
+    fresh: bool,
+}
+
+impl Attempts<'_> {
+    /// Picks an endpoint that was not asked yet; where there is none, the one that was asked on a connection
+    /// it had given up gets a second chance (PITFALLS 14, 44).
+    fn pick(&mut self, pool: &Pool, worker: &Worker) -> Option<(usize, InFlight<Picked>)> {
+        pick(pool, &self.tried, worker).or_else(|| {
+            let stale = self.stale.take()?;
+            self.tried.retain(|at| *at != stale);
+            pick(pool, &self.tried, worker)
+        })
+    }
 }
 
 impl Connection {
@@ -65,10 +84,12 @@ impl Connection {
             task,
             resends: choice.retry.attempts,
             tried: Vec::new(),
+            stale: None,
+            fresh: false,
         };
         let mut answer = None;
         loop {
-            let Some((at, in_flight)) = pick(pool, &attempts.tried, &self.worker) else {
+            let Some((at, in_flight)) = attempts.pick(pool, &self.worker) else {
                 let none = || {
                     Answer::new(503, "no endpoint of this backend takes new requests")
                         .retry_after(1)
@@ -79,12 +100,17 @@ impl Connection {
             if answer.is_some() {
                 self.worker.stats().retries.add(1);
             }
-            attempts.tried.push(at);
             match self.attempt(&mut attempts, in_flight).await {
                 Tried::Over(next) => return next,
                 Tried::Again(why) => answer = Some(why),
+                Tried::Stale(why) => {
+                    attempts.stale = Some(at);
+                    attempts.fresh = true;
+                    answer = Some(why);
+                }
                 Tried::Failed(why) => return self.fail(head, site, why).await,
             }
+            attempts.tried.push(at);
         }
     }
 
@@ -122,7 +148,7 @@ impl Connection {
         control.upstream.set(in_flight.endpoint().0.key);
         let connected = self.connect(attempts, &in_flight).await;
         let tried = match connected {
-            Ok(stream) => self.exchange(attempts, stream, in_flight).await,
+            Ok((stream, kept)) => self.exchange(attempts, stream, kept, in_flight).await,
             Err(tried) => tried,
         };
         control.upstream.set(0);
@@ -130,17 +156,19 @@ impl Connection {
         tried
     }
 
-    /// A kept connection, or a new one.
+    /// A kept connection (`true`), or a new one.
     async fn connect(
         &mut self,
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
-    ) -> Result<TcpStream, Tried> {
+    ) -> Result<(TcpStream, bool), Tried> {
         let upstream = &in_flight.endpoint().0;
         let now = Instant::now();
-        if let Some(stream) = upstream.reuse(now) {
+        if !attempts.fresh
+            && let Some(stream) = upstream.reuse(now)
+        {
             self.worker.stats().upstream_reuses.add(1);
-            return Ok(stream);
+            return Ok((stream, true));
         }
         let limit = attempts.choice.timeouts.connect;
         let left = attempts
@@ -161,7 +189,7 @@ impl Connection {
         match connected {
             Some(Ok(Ok(stream))) => {
                 self.worker.stats().upstream_connects.add(1);
-                Ok(stream)
+                Ok((stream, false))
             }
             // Nothing was sent: another endpoint may be asked whatever the method is (Law 7).
             None => {
@@ -185,8 +213,10 @@ impl Connection {
         &mut self,
         attempts: &mut Attempts<'_>,
         stream: TcpStream,
+        kept: bool,
         in_flight: InFlight<Picked>,
     ) -> Tried {
+        let upstream = Rc::clone(&in_flight.endpoint().0);
         self.client.forward.rewind();
         self.client.out.reset();
         let worker = Rc::clone(&self.worker);
@@ -211,7 +241,15 @@ impl Connection {
             }
             Ended::Failed(failure) => {
                 drop(exchange);
-                self.failed(attempts, failure, sent, seen)
+                let stale = kept && matches!(failure, Failure::Unanswered(Unanswered::Closed));
+                if stale && sent == 0 {
+                    // It was given up before it was used, and the others are older.
+                    upstream.close_idle();
+                }
+                match self.failed(attempts, failure, sent, seen) {
+                    Tried::Again(why) if stale => Tried::Stale(why),
+                    tried => tried,
+                }
             }
         }
     }
