@@ -1,10 +1,15 @@
 //! Requests that are asked again: of another endpoint, or on another connection. What is sent then is byte
-//! for byte what should have been sent before (Law 7).
+//! for byte what should have been sent before, and never later than the client waits (Law 7).
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
+use crate::LIMIT;
 use crate::support::backend::{self, Backend, Gate, Step};
-use crate::support::{Config, Lastcall, RawClient};
+use crate::support::{Config, Lastcall, RawClient, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
@@ -136,4 +141,55 @@ fn a_server_that_never_answers_is_asked_once_more_and_no_oftener() {
     assert_eq!(client.ask(GET.replace("/ ", "/warm ")).status(), 200);
     assert_eq!(client.ask(GET).status(), 502);
     assert_eq!(server.seen().len(), 3);
+}
+
+/// Listens, and answers no handshake: its queue is full.
+fn black_hole() -> (SocketAddr, Vec<Socket>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut sockets = vec![listener];
+    loop {
+        let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let connected = filler.connect_timeout(&address.into(), Duration::from_millis(300));
+        sockets.push(filler);
+        if connected.is_err() {
+            return (address, sockets);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_sent_for_a_client_that_was_told_it_took_too_long() {
+    let server = Backend::start(|seen| backend::ok(&seen.body));
+    let config = Config::new(&[server.address]).backend(
+        "web",
+        "timeouts: {request: 1s, connect: 5s, backendIdle: 60s}",
+    );
+    let mut lastcall = Lastcall::start(config.clone());
+    let mut client = RawClient::connect(lastcall.address);
+    // From here on a connection to the server is kept.
+    assert_eq!(client.ask(GET).status(), 200);
+    let (hole, _sockets) = black_hole();
+    lastcall.reload(config.endpoints("web", &[hole, server.address]));
+    wait_until("the endpoint to be there", LIMIT, || {
+        lastcall.in_flight(hole).ok_or("it is not")
+    });
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    let statuses: Vec<u16> = (0..4).map(|_| client.ask(post).status()).collect();
+    let served = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 504).count(),
+        4 - served
+    );
+    assert!(
+        served < 4,
+        "the endpoint that takes no connection was never asked"
+    );
+    // What was sent has been read once the connections have ended.
+    drop((client, lastcall));
+    server.wait_for_open_connections(0);
+    assert_eq!(posted(&server).len(), served);
 }

@@ -89,6 +89,10 @@ impl Connection {
         };
         let mut answer = None;
         loop {
+            // A request that took too long is answered, and acted on by nobody after that.
+            if let Some(late) = answer.take_if(|_| attempts.task.is_overdue(Instant::now())) {
+                return self.fail(head, site, late).await;
+            }
             let Some((at, in_flight)) = attempts.pick(pool, &self.worker) else {
                 let none = || {
                     Answer::new(503, "no endpoint of this backend takes new requests")
