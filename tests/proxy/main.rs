@@ -1,6 +1,7 @@
 //! The whole proxy over real sockets: `lastcall standalone` as a child process, servers that record every
 //! byte and misbehave as told, and clients that see how a connection ends.
 
+mod at_the_cut;
 mod cases;
 mod connections;
 mod endings;

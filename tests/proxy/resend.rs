@@ -144,7 +144,7 @@ fn a_server_that_never_answers_is_asked_once_more_and_no_oftener() {
 }
 
 /// Listens, and answers no handshake: its queue is full.
-fn black_hole() -> (SocketAddr, Vec<Socket>) {
+pub fn black_hole() -> (SocketAddr, Vec<Socket>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     listener.bind(&any.into()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -134,20 +135,20 @@ impl Client {
                     }
                     Poll::Ready(_) => return Poll::Ready(HeadRead::Over),
                     Poll::Pending => {
-                        let closing = only_what_is_here || self.worker.shutdown() >= Shutdown::Idle;
-                        if closing && began.is_none() {
+                        let Some(began) = began else {
+                            let closing =
+                                only_what_is_here || self.worker.shutdown() >= Shutdown::Idle;
+                            if !closing {
+                                ready!(self.timer.poll_until(waits_from + timeouts.idle, cx));
+                            }
+                            if has_unread(&self.stream) {
+                                // The runtime has not heard of it yet; it will, and wakes us.
+                                return Poll::Pending;
+                            }
                             return Poll::Ready(HeadRead::Over);
-                        }
-                        let deadline = match began {
-                            Some(at) => at + timeouts.request_head,
-                            None => waits_from + timeouts.idle,
                         };
-                        ready!(self.timer.poll_until(deadline, cx));
-                        return Poll::Ready(if began.is_some() {
-                            HeadRead::TimedOut
-                        } else {
-                            HeadRead::Over
-                        });
+                        ready!(self.timer.poll_until(began + timeouts.request_head, cx));
+                        return Poll::Ready(HeadRead::TimedOut);
                     }
                 }
             }
@@ -216,4 +217,12 @@ impl Client {
     pub(super) fn poll_out(&mut self, source: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.out.poll_write(source, &mut self.stream, cx)
     }
+}
+
+/// Whether the kernel has bytes of the client: what the runtime knows is as old as its last look, and closing
+/// with unread input would reset a client that had sent its request before.
+fn has_unread(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let read = socket2::SockRef::from(stream).peek(&mut byte);
+    matches!(read, Ok(count) if count > 0)
 }
