@@ -176,3 +176,18 @@ fn what_a_client_has_sent_is_answered_even_where_the_worker_has_not_heard_of_it(
     });
     held.open();
 }
+
+#[test]
+fn a_request_is_cut_once_however_many_endpoints_there_are() {
+    let (holes, _sockets): (Vec<_>, Vec<_>) = (0..3).map(|_| black_hole()).unzip();
+    let scene = Scene::start(&holes, Limits::default(), &nobody());
+    let mut client = RawClient::sending(scene.address, GET);
+    wait_until("the request to be in flight", LIMIT, || {
+        let in_flight: u64 = scene.gates.iter().map(|gate| gate.in_flight()).sum();
+        (in_flight == 1).then_some(()).ok_or(in_flight)
+    });
+    scene.cut_all();
+    assert_eq!(client.read_response().status(), 503);
+    assert_eq!(scene.workers.totals().cuts, 1);
+    assert_eq!(scene.gates.iter().map(|gate| gate.cut()).sum::<u64>(), 1);
+}

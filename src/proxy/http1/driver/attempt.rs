@@ -195,13 +195,10 @@ impl Connection {
                 self.worker.stats().upstream_connects.add(1);
                 Ok((stream, false))
             }
-            // Nothing was sent: another endpoint may be asked whatever the method is (Law 7).
             None => {
                 in_flight.count_cut();
                 self.worker.stats().cut.add(1);
-                Err(Tried::Again(
-                    Answer::new(503, "the endpoint was disabled").retry_after(1),
-                ))
+                Err(self.cut_unsent())
             }
             Some(failed) => {
                 self.worker.stats().upstream_connect_failures.add(1);
@@ -314,9 +311,7 @@ impl Connection {
                 })
             }
             Failure::Cut if seen != Seen::Nothing => self.break_off(seen),
-            Failure::Cut if sent == 0 => {
-                Tried::Again(Answer::new(503, "the endpoint was disabled").retry_after(1))
-            }
+            Failure::Cut if sent == 0 => self.cut_unsent(),
             Failure::Cut => Tried::Failed(
                 Answer::new(
                     503,
@@ -334,6 +329,16 @@ impl Connection {
                 self.client_fault(seen, Answer::new(408, "the body took too long"))
             }
         }
+    }
+
+    /// The request was cut and nothing of it was sent: another endpoint may be asked whatever the method is
+    /// (Law 7), but where everything is ended by force.
+    fn cut_unsent(&self) -> Tried {
+        if self.worker.shutdown() == Shutdown::Cut {
+            let answer = Answer::new(503, "this load balancer is stopping").retry_after(1);
+            return Tried::Failed(answer);
+        }
+        Tried::Again(Answer::new(503, "the endpoint was disabled").retry_after(1))
     }
 
     /// Ends an exchange whose client has seen a part of a response, so that it cannot take it for a whole
