@@ -191,3 +191,35 @@ fn a_request_is_cut_once_however_many_endpoints_there_are() {
     assert_eq!(scene.workers.totals().cuts, 1);
     assert_eq!(scene.gates.iter().map(|gate| gate.cut()).sum::<u64>(), 1);
 }
+
+#[test]
+fn who_has_got_everything_is_not_waited_for() {
+    let server = Backend::echo();
+    let limits = Limits {
+        body_bytes: Some(10),
+        ..Limits::default()
+    };
+    let scene = Scene::start(&[server.address], limits, &nobody());
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
+    let mut client = RawClient::sending(scene.address, head);
+    // The answer and its end have come; what the client may still send is read and dropped.
+    assert_eq!(client.read_to_end().1, End::Fin);
+    assert_eq!(scene.open_connections(), 1);
+    scene.cut_all();
+    assert_eq!(scene.open_connections(), 0);
+}
+
+#[test]
+fn who_was_turned_away_is_not_waited_for() {
+    let server = Backend::echo();
+    let limits = Limits {
+        connections: 0,
+        ..Limits::default()
+    };
+    let scene = Scene::start(&[server.address], limits, &nobody());
+    let mut client = RawClient::connect(scene.address);
+    assert_eq!(client.read_to_end().1, End::Fin);
+    assert_eq!(scene.open_connections(), 1);
+    scene.cut_all();
+    assert_eq!(scene.open_connections(), 0);
+}

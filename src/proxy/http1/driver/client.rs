@@ -193,6 +193,9 @@ impl Client {
         let whole = Instant::now() + LINGER_WHOLE;
         let mut deadline = Instant::now() + LINGER_SILENCE;
         poll_fn(|cx| {
+            if self.worker.shutdown() == Shutdown::Cut {
+                return Poll::Ready(());
+            }
             loop {
                 self.buffer.consume(self.buffer.filled().len());
                 match self.buffer.poll_fill(&mut self.stream, cx) {

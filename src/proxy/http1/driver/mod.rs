@@ -50,6 +50,7 @@ impl Connection {
 
     /// Turns the client away: there are too many connections.
     pub async fn refuse(&mut self) {
+        self.client.register().await;
         let answer = Answer::new(429, "too many connections to this load balancer").retry_after(1);
         let timeouts = ClientTimeouts::default();
         let sent = self.client.send(&answer, true, true, timeouts.write).await;
