@@ -14,6 +14,7 @@ mod routing;
 mod support;
 mod table;
 mod tunnels;
+mod unread;
 
 /// How long a condition may take to come on a busy machine.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);

@@ -58,7 +58,11 @@ impl Exchange<'_> {
             Upload::Head { .. } | Upload::Sending => {
                 Some((self.upload_moved + client.write, Overdue::Upload))
             }
-            Upload::Waiting => Some((self.upload_moved + CONTINUE_AFTER, Overdue::Continue)),
+            // Only between messages: in the middle of another interim head it would be part of that.
+            Upload::Waiting if self.download == Download::Head => {
+                Some((self.upload_moved + CONTINUE_AFTER, Overdue::Continue))
+            }
+            Upload::Waiting => None,
             Upload::Reading => Some((self.upload_moved + client.request_body, Overdue::Body)),
             Upload::Done | Upload::GivenUp => None,
         };
