@@ -148,7 +148,6 @@ impl Exchange<'_> {
         });
         self.link.buffer.consume(length);
         self.download = Download::Sending;
-        self.download_moved = self.now;
         if !self.response_body.is_read() && !self.link.buffer.is_empty() {
             self.carry_response()?;
         }
@@ -157,6 +156,7 @@ impl Exchange<'_> {
 
     fn write_head(&mut self, head: &ResponseHead, close: bool) {
         self.client.out.clear();
+        self.download_moved = self.now;
         let client = self.task.head.version;
         let (framing, now) = (self.framing, self.now);
         let bytes = self.link.buffer.filled();
