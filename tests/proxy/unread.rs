@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::backend::{self, Backend, Step};
-use crate::support::{Config, Lastcall, RawClient};
+use crate::support::{Config, End, Lastcall, RawClient};
 
 const SIZE: usize = 50_000;
 
@@ -39,4 +39,18 @@ fn a_100_of_our_own_waits_until_what_is_half_out_is_out() {
     }
     assert_eq!(client.ask("hello").body_text(), "thanks");
     assert_eq!(hints, 4);
+}
+
+#[test]
+fn an_answer_that_was_sent_whole_is_not_erased_by_a_client_that_stops_its_upload() {
+    let server = Backend::at_head(|_| backend::ok("early"));
+    let lastcall = Lastcall::start(Config::new(&[server.address]));
+    let mut client = RawClient::sending(
+        lastcall.address,
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello",
+    );
+    client.read_until("early");
+    client.half_close();
+    assert_eq!(client.read_to_end(), (Vec::new(), End::Fin));
+    lastcall.wait_for_in_flight(server.address, 0);
 }

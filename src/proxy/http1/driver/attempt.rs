@@ -304,10 +304,10 @@ impl Connection {
             }
             Failure::ClientGone => {
                 stats.client_gone.add(1);
-                Tried::Over(if seen == Seen::Nothing {
-                    Next::Close
-                } else {
-                    Next::Reset
+                Tried::Over(match seen {
+                    // A reset could erase what it has not read yet.
+                    Seen::Nothing | Seen::Whole => Next::Close,
+                    Seen::Interim | Seen::Head => Next::Reset,
                 })
             }
             Failure::Cut if seen != Seen::Nothing => self.break_off(seen),
