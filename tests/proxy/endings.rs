@@ -50,7 +50,7 @@ fn a_server_that_answers_and_closes_amid_an_upload_is_heard() {
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n");
         // Sent blindly, as by a client that reads only when it has sent all.
         for _ in 0..40 {
-            if client.try_send([b'x'; 100_000]).is_err() {
+            if client.try_send(vec![b'x'; 100_000]).is_err() {
                 break;
             }
         }

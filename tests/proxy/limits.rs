@@ -146,8 +146,12 @@ fn so_many_clients_may_be_connected_and_not_one_more() {
     let mut third = wait_until("a place", Duration::from_secs(3), || {
         let mut client = RawClient::connect(lastcall.address);
         let answer = client.ask(GET);
-        let served = answer.status() == 200;
-        if served { Ok(client) } else { Err(answer) }
+        let status = answer.status();
+        if status == 200 {
+            Ok(client)
+        } else {
+            Err(answer)
+        }
     });
     assert_eq!(third.ask(GET).status(), 200);
     turned_away(&lastcall);

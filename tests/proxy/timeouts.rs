@@ -82,39 +82,24 @@ fn a_client_that_takes_nothing_holds_its_server_only_so_long() {
     assert_eq!(end, End::Reset);
 }
 
-/// A listener whose queue is full: who connects is neither let in nor turned away.
-struct Full {
-    listener: socket2::Socket,
-    _waiting: Vec<TcpStream>,
-}
-
-impl Full {
-    fn new() -> Self {
-        let listener =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        listener.bind(&any.into()).unwrap();
-        listener.listen(0).unwrap();
-        let mut full = Self {
-            listener,
-            _waiting: Vec::new(),
-        };
-        let soon = Duration::from_millis(200);
-        while let Ok(stream) = TcpStream::connect_timeout(&full.address(), soon) {
-            full._waiting.push(stream);
-        }
-        full
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap().as_socket().unwrap()
-    }
+/// A listener whose queue is full: who connects is neither let in nor turned away. Those in the queue come
+/// with it.
+fn full_listener() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let soon = Duration::from_millis(200);
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, soon).ok()).collect();
+    (listener, address, waiting)
 }
 
 #[test]
 fn an_endpoint_that_does_not_accept_is_504_and_one_that_refuses_502() {
-    let full = Full::new();
-    let lastcall = serve(full.address(), "{}", "{connect: 300ms}");
+    let (_listener, full, _waiting) = full_listener();
+    let lastcall = serve(full, "{}", "{connect: 300ms}");
     let answer = RawClient::connect(lastcall.address).ask(GET);
     assert_eq!(
         (answer.status(), answer.field("Retry-After")),
