@@ -424,7 +424,7 @@ async fn a_caller_that_comes_back_is_told_that_its_server_has_drained() {
     tokio::time::sleep(Duration::from_secs(29)).await;
     let mut hold = scene.hold(1).await;
     assert_eq!(released(&mut hold).await.cause, ReleaseCause::Drained);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(
         scene.enter(1).is_none(),
         "a released server gets nothing more"

@@ -116,7 +116,7 @@ fn peers_that_are_silent_are_asked_whether_they_are_still_there() {
         let soon = |socket: Option<(u16, u16, Option<Duration>)>| {
             socket
                 .and_then(|(_, _, left)| left)
-                .is_some_and(|left| left <= Duration::from_secs(60))
+                .is_some_and(|left| left <= Duration::from_mins(1))
         };
         if soon(to_client) && soon(to_server) {
             Ok(())

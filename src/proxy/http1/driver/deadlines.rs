@@ -62,9 +62,8 @@ impl Exchange<'_> {
             Upload::Waiting if self.download == Download::Head => {
                 Some((self.upload_moved + CONTINUE_AFTER, Overdue::Continue))
             }
-            Upload::Waiting => None,
             Upload::Reading => Some((self.upload_moved + client.request_body, Overdue::Body)),
-            Upload::Done | Upload::GivenUp => None,
+            Upload::Waiting | Upload::Done | Upload::GivenUp => None,
         };
         let writing = matches!(
             self.download,
