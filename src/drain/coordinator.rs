@@ -40,6 +40,13 @@ pub(super) enum Command {
     Report {
         reply: oneshot::Sender<Vec<BackendReport>>,
     },
+    /// Every worker runs this configuration.
+    Published {
+        snapshot: Arc<Snapshot>,
+        number: u64,
+        /// Told when its gates are as it says.
+        done: oneshot::Sender<()>,
+    },
     /// What the live look-up said of a hold whose caller vanished.
     LookedUp { key: HoldKey, leaving: Leaving },
 }
@@ -97,7 +104,8 @@ pub trait LiveLookup: Send + Sync {
 /// A configuration on its way to the workers.
 struct Publication {
     published: Published,
-    /// Told when every worker runs it.
+    number: u64,
+    /// Told when every worker runs it and its gates are as it says.
     done: oneshot::Sender<()>,
 }
 
@@ -105,11 +113,20 @@ struct Publication {
 async fn publish_in_order(
     data_plane: Arc<dyn DataPlane>,
     mut queue: mpsc::UnboundedReceiver<Publication>,
+    coordinator: mpsc::WeakUnboundedSender<Command>,
 ) {
-    while let Some(Publication { published, done }) = queue.recv().await {
-        data_plane.publish(published).await;
-        // Nobody has to wait for it.
-        let _ = done.send(());
+    while let Some(publication) = queue.recv().await {
+        let snapshot = Arc::clone(&publication.published.snapshot);
+        data_plane.publish(publication.published).await;
+        let Some(commands) = coordinator.upgrade() else {
+            return;
+        };
+        // Fails only where the coordinator has ended, and with it everyone who waits.
+        let _ = commands.send(Command::Published {
+            snapshot,
+            number: publication.number,
+            done: publication.done,
+        });
     }
 }
 
@@ -139,7 +156,12 @@ impl Coordinator {
         let (wake, emptied) = mpsc::unbounded_channel();
         let (changes, watched) = watch::channel(0);
         let (publications, queue) = mpsc::unbounded_channel();
-        tokio::spawn(publish_in_order(Arc::clone(&data_plane), queue));
+        let own_commands = commands.downgrade();
+        tokio::spawn(publish_in_order(
+            Arc::clone(&data_plane),
+            queue,
+            own_commands.clone(),
+        ));
         let coordinator = Self {
             commands: receiver,
             emptied,
@@ -148,7 +170,7 @@ impl Coordinator {
             data_plane,
             publications,
             lookup,
-            own_commands: commands.downgrade(),
+            own_commands,
             changes,
         };
         let handle = Handle {
@@ -211,22 +233,36 @@ impl Coordinator {
             Command::Report { reply } => {
                 let _ = reply.send(self.endpoints.report(now));
             }
+            Command::Published {
+                snapshot,
+                number,
+                done,
+            } => {
+                self.endpoints.configure(number, &snapshot, now);
+                self.settle();
+                let _ = done.send(());
+            }
             Command::LookedUp { key, leaving } => {
                 self.holds.looked_up(&key, leaving, &mut self.endpoints);
             }
         }
     }
 
-    /// Gates of what left are closed before the workers hear of it, and those of what is new exist
-    /// before a request can ask for them. The workers are not waited for: a release is due the moment
-    /// the last request has left, whatever else they are at.
+    /// Gates of what is new exist, and are open, before a request can ask for them; those of what left are
+    /// closed when every worker knows what is new, so that no request is without an endpoint in between.
+    /// The workers are not waited for here: a release is due the moment the last request has left,
+    /// whatever else they are at.
     fn configure(&mut self, snapshot: Arc<Snapshot>, done: oneshot::Sender<()>, now: Instant) {
-        let gates = self.endpoints.configure(&snapshot, now);
+        let (gates, number) = self.endpoints.prepare(&snapshot, now);
         self.settle();
         let gates = Arc::new(gates);
         let published = Published { snapshot, gates };
         // Fails only where the runtime is going down.
-        let _ = self.publications.send(Publication { published, done });
+        let _ = self.publications.send(Publication {
+            published,
+            number,
+            done,
+        });
     }
 
     /// Follows up whatever just happened until nothing more does: endpoints change state, holds end by

@@ -26,6 +26,10 @@ pub(super) struct Endpoint {
     last_drain: Option<Duration>,
     /// Holds that wait for it now.
     pub(super) holds: u64,
+    /// The latest configuration that has it, by its number.
+    wanted: u64,
+    /// Every worker runs a configuration that has it.
+    runs: bool,
 }
 
 /// What became of an endpoint in one look at it.
@@ -79,23 +83,49 @@ impl Endpoint {
             cut_before: 0,
             last_drain: None,
             holds: 0,
+            wanted: 0,
+            runs: false,
         }
     }
 
-    /// What the configuration says now.
+    /// The workers are about to run a configuration that has it: what comes is let in now, what goes by it
+    /// goes when they run it ([`Self::configure`]).
+    pub(super) fn prepare(
+        &mut self,
+        number: u64,
+        backend: &Backend,
+        spec: &EndpointSpec,
+        now: Instant,
+    ) {
+        self.wanted = number;
+        self.causes.removed = None;
+        let configured = AdminState::narrowest(spec.admin_state, backend.admin_state);
+        if !self.runs || configured < self.causes.configured.0 {
+            self.set_configured(configured, now);
+        }
+    }
+
+    /// The workers run a configuration that says this.
     pub(super) fn configure(&mut self, backend: &Backend, spec: &EndpointSpec, now: Instant) {
         self.spec = spec.clone();
         self.policy = backend.draining;
-        self.causes.removed = None;
-        let configured = AdminState::narrowest(spec.admin_state, backend.admin_state);
+        self.runs = true;
+        self.set_configured(
+            AdminState::narrowest(spec.admin_state, backend.admin_state),
+            now,
+        );
+    }
+
+    fn set_configured(&mut self, configured: AdminState, now: Instant) {
         if self.causes.configured.0 != configured {
             self.causes.configured = (configured, now);
         }
     }
 
-    /// The configuration has it no more.
-    pub(super) fn remove(&mut self, now: Instant) {
-        if self.causes.removed.is_none() {
+    /// The workers run the configuration of this number. If neither it nor a later one has the endpoint, it
+    /// leaves.
+    pub(super) fn remove_unless_wanted(&mut self, number: u64, now: Instant) {
+        if self.wanted < number && self.causes.removed.is_none() {
             self.causes.removed = Some(now);
             // Its admin state was written where it no longer is.
             self.causes.configured = (AdminState::Enabled, now);
@@ -127,7 +157,8 @@ impl Endpoint {
 
     /// Takes new work, and will not stop by itself: a replacement for others.
     pub(super) fn replaces(&self) -> bool {
-        matches!(self.drain, Drain::Serving { .. })
+        self.runs
+            && matches!(self.drain, Drain::Serving { .. })
             && self.causes.reason().is_none()
             && self.holds == 0
             && self.spec.weight > 0

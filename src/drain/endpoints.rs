@@ -22,6 +22,8 @@ pub(super) struct Endpoints {
     wake: mpsc::UnboundedSender<Emptied>,
     journal: Journal,
     by_id: BTreeMap<EndpointId, Endpoint>,
+    /// Configurations so far.
+    configurations: u64,
     changed: bool,
 }
 
@@ -52,34 +54,47 @@ impl Endpoints {
             wake,
             journal,
             by_id: BTreeMap::new(),
+            configurations: 0,
             changed: false,
         }
     }
 
-    /// Takes the configuration in: new endpoints get their state, those that are gone begin to leave
-    /// (ELB's deregistration), those that are back are back. Returns the gates of what is configured.
-    pub(super) fn configure(
+    /// The workers are about to run this: new endpoints get their state, those that are back are back.
+    /// Nobody leaves yet. Returns the gates of what is configured, and the configuration's number.
+    pub(super) fn prepare(
         &mut self,
         snapshot: &Snapshot,
         now: Instant,
-    ) -> HashMap<EndpointId, Arc<Gate>> {
+    ) -> (HashMap<EndpointId, Arc<Gate>>, u64) {
+        self.configurations += 1;
         let mut gates = HashMap::new();
         for backend in &snapshot.backends {
             for spec in &backend.endpoints {
                 let endpoint = self.by_id.entry(spec.id.clone()).or_insert_with(|| {
                     Endpoint::new(self.workers, self.wake.clone(), backend, spec, now)
                 });
-                endpoint.configure(backend, spec, now);
+                endpoint.prepare(self.configurations, backend, spec, now);
                 gates.insert(spec.id.clone(), Arc::clone(&endpoint.gate));
             }
         }
-        for (id, endpoint) in &mut self.by_id {
-            if !gates.contains_key(id) {
-                endpoint.remove(now);
+        self.changed = true;
+        (gates, self.configurations)
+    }
+
+    /// Every worker runs this: what it says counts, and those that are gone begin to leave (ELB's
+    /// deregistration). Not before, or a request could find the old ones closed and not know the new.
+    pub(super) fn configure(&mut self, number: u64, snapshot: &Snapshot, now: Instant) {
+        for backend in &snapshot.backends {
+            for spec in &backend.endpoints {
+                if let Some(endpoint) = self.by_id.get_mut(&spec.id) {
+                    endpoint.configure(backend, spec, now);
+                }
             }
         }
+        for endpoint in self.by_id.values_mut() {
+            endpoint.remove_unless_wanted(number, now);
+        }
         self.changed = true;
-        gates
     }
 
     /// Sets what the operator wants of every endpoint the target covers. Enabled also withdraws a hold

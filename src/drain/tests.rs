@@ -470,3 +470,31 @@ async fn a_hold_without_a_caller_ends_when_its_server_was_looked_up() {
         assert_eq!(scene.enter(1).is_some(), serves, "{leaving:?}");
     }
 }
+
+#[tokio::test]
+async fn nobody_leaves_by_a_configuration_before_every_worker_runs_it() {
+    let scene = Scene::new(Workers {
+        allowed: Some(Semaphore::new(1)),
+        ..Workers::default()
+    });
+    let policy = DrainPolicy::default();
+    scene
+        .handle
+        .configure(snapshot(&[1], policy))
+        .await
+        .unwrap();
+    let old = scene.gate(1);
+    let handle = scene.handle.clone();
+    let configuring = tokio::spawn(async move { handle.configure(snapshot(&[2], policy)).await });
+    // The last that serves is held, and what is to replace it cannot be asked yet.
+    until(async || scene.handle.report().await.unwrap()[0].total == 2).await;
+    let mut hold = scene.hold(1).await;
+    scene.report(1).await;
+    assert!(is_held(&mut hold));
+    assert_eq!(old.phase().state, State::Open);
+    scene.workers.allowed.as_ref().unwrap().add_permits(1);
+    configuring.await.unwrap().unwrap();
+    assert_eq!(released(&mut hold).await.cause, ReleaseCause::Drained);
+    assert_eq!(old.phase().state, State::Closed);
+    assert!(scene.enter(2).is_some());
+}
