@@ -168,11 +168,31 @@ fn enabling_a_held_server_gives_it_work_again() {
     assert!(enabled.status.success(), "{enabled:?}");
     status::wait_for(&pair.lastcall, pair.leaving(), status::IN_SERVICE);
     assert!(pair.reached()[0] > 0);
-    // Its caller is still there: SIGTERM would come at a release, so it is held to the end.
+    // Its caller is still there: SIGTERM would come at a release, so it is held to the end, and then it gets
+    // nothing more and what it has is cut.
     assert!(hold.is_waiting());
+    let in_flight = status::endpoint(&pair.lastcall, pair.leaving())["inFlight"].as_u64();
     let released = hold.released(SOON);
-    assert_eq!(released.cause(), (Cause::Deadline, 0));
-    pair.finish();
+    assert_eq!(Some(released.cause().1), in_flight);
+    assert_eq!(released.cause().0, Cause::Deadline);
+    assert_eq!(pair.reached(), [0, 20]);
+    pair.gate.open();
+    let mut statuses: Vec<u16> = pair
+        .clients
+        .iter_mut()
+        .map(|client| client.read_response().status())
+        .collect();
+    statuses.sort_unstable();
+    let cut = usize::try_from(released.cause().1).unwrap();
+    let split = statuses.len() - cut;
+    assert!(
+        statuses[..split].iter().all(|status| *status == 200),
+        "{statuses:?}"
+    );
+    assert!(
+        statuses[split..].iter().all(|status| *status == 503),
+        "{statuses:?}"
+    );
 }
 
 #[test]

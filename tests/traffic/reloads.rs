@@ -27,22 +27,26 @@ fn load(seed: u64) -> Vec<Planned> {
     mixed(seed, RATE, Duration::from_secs(4), Duration::from_secs(1))
 }
 
-/// One state of the folder, by its number: no two in a row are the same.
+/// One state of the folder, by its number: no two in a row are the same, and every other one has none of the
+/// servers of the one before.
 struct Round {
     number: usize,
     in_service: Vec<SocketAddr>,
-    gone: Option<SocketAddr>,
+    gone: Vec<SocketAddr>,
 }
 
 impl Round {
     fn new(number: usize, apps: &[SocketAddr]) -> Self {
-        let all = number % 4 == 3;
-        let gone = (!all).then_some(apps[number % apps.len()]);
-        let in_service = apps.iter().copied();
+        let in_service = match number % 4 {
+            0 => apps,
+            2 => &apps[1..],
+            _ => &apps[..1],
+        };
+        let gone = apps.iter().filter(|app| !in_service.contains(app));
         Self {
             number,
-            in_service: in_service.filter(|app| Some(*app) != gone).collect(),
-            gone,
+            in_service: in_service.to_vec(),
+            gone: gone.copied().collect(),
         }
     }
 
