@@ -94,7 +94,7 @@ async fn run(args: &Standalone) -> anyhow::Result<()> {
         Arc::new(data_plane::NoCluster),
         DrainJournal::hears(&journal),
     );
-    tokio::spawn(coordinator.run());
+    let mut coordinator = tokio::spawn(coordinator.run());
 
     let socket = AdminSocket::bind(&args.admin_socket)?;
     let configurator = Configurator::start(directory, draining.clone(), workers.clone()).await?;
@@ -120,15 +120,29 @@ async fn run(args: &Standalone) -> anyhow::Result<()> {
         "ready"
     );
 
-    while let Signal::Reload = signals.next().await {
-        // What came of it is in the log.
-        let _ = configurator.reload_and_log().await;
+    let died = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                // What came of it is in the log.
+                Signal::Reload => drop(configurator.reload_and_log().await),
+                Signal::Stop => break false,
+            },
+            // Without it nothing drains any more: it ends by a panic only, and then so does the process.
+            _ = &mut coordinator => break true,
+        }
+    };
+    if died {
+        tracing::error!("the drain coordinator has died: shutting down");
     }
     // Held, not dropped: unready from here to the end.
     let _leaving = readiness.hold("shutting down");
     // Nobody listens for it only where nothing is served.
     let _ = going_down.send(true);
     shut_down(args, &workers, &mut signals).await;
+    anyhow::ensure!(
+        !died,
+        "the drain coordinator has died; its panic is in the log"
+    );
     Ok(())
 }
 

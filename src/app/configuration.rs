@@ -30,6 +30,8 @@ struct Running {
     report: ConfigurationReport,
     /// The source's revision that runs.
     source: u64,
+    /// References of it that do not resolve.
+    unresolved: Vec<ConfigurationFault>,
     /// What was refused last, so that the same is counted once.
     refused: Vec<FileError>,
 }
@@ -72,37 +74,49 @@ impl Configurator {
             self.refuse(&loaded.errors);
             return;
         }
-        if self.lock().source == loaded.revision {
-            // Back to what runs: the faults in between are gone.
+        // Revisions grow: what waited here while a later one was taken in comes too late.
+        if loaded.revision <= self.lock().source {
             self.settle_faults();
+            self.workers.retry_failed_ports().await;
+            self.report_unresolved().await;
             return;
         }
         let planned = plan(&loaded.objects, &Facts::default());
-        let mut unresolved = unresolved(&planned);
+        let unresolved = unresolved(&planned);
         let snapshot = Arc::new(planned.snapshot);
         let changed = *self.lock().snapshot != *snapshot || self.lock().report.revision == 0;
-        if changed
-            && self
-                .draining
-                .configure(Arc::clone(&snapshot))
-                .await
-                .is_err()
-        {
-            // The coordinator has ended: so does the process.
-            return;
+        if changed {
+            let configured = self.draining.configure(Arc::clone(&snapshot)).await;
+            if configured.is_err() {
+                // The coordinator has ended, and with it the process.
+                return;
+            }
+        } else {
+            self.workers.retry_failed_ports().await;
         }
-        for (port, message) in self.workers.failed_ports().await {
-            unresolved.push(ConfigurationFault {
+        self.accept(loaded, snapshot, unresolved);
+        self.report_unresolved().await;
+    }
+
+    /// Says what is out of service in the configuration that runs.
+    async fn report_unresolved(&self) {
+        let failed = self.workers.failed_ports().await;
+        let mut running = self.lock();
+        let ports = failed
+            .into_iter()
+            .map(|(port, message)| ConfigurationFault {
                 source: format!("port {port}"),
                 line: None,
                 field: None,
                 message,
             });
+        let all: Vec<_> = running.unresolved.iter().cloned().chain(ports).collect();
+        for fault in &all {
+            if !running.report.unresolved.contains(fault) {
+                tracing::warn!(%fault, "out of service");
+            }
         }
-        for fault in &unresolved {
-            tracing::warn!(%fault, "out of service");
-        }
-        self.accept(loaded, snapshot, unresolved);
+        running.report.unresolved = all;
     }
 
     fn accept(
@@ -118,7 +132,7 @@ impl Configurator {
         running.report.revision = loaded.revision;
         running.report.accepted_total += 1;
         running.report.faults.clear();
-        running.report.unresolved = unresolved;
+        running.unresolved = unresolved;
         let at = loaded
             .loaded_at
             .duration_since(UNIX_EPOCH)

@@ -1,7 +1,7 @@
 //! When a port takes connections, and when it must not any more.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -85,4 +85,38 @@ fn what_waits_at_a_closing_listener_is_served_even_when_accepting_it_fails_at_fi
     assert_eq!(answer.field("Connection"), Some("close"));
     assert_eq!(client.read_to_end().1, End::Fin);
     assert_eq!(lastcall.wait().code(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_tried_again_when_lastcall_is_told_to_reload() {
+    let server = Backend::echo();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let lastcall = Lastcall::start(Config::new(&[server.address]));
+    let more = format!(
+        "apiVersion: lastcall.dev/v1alpha1\nkind: LoadBalancer\nmetadata: {{name: more}}\nspec:\n  \
+         listeners: [{{name: http, port: {}, protocol: HTTP}}]\n  defaultBackend: {{name: web}}\n",
+        address.port()
+    );
+    std::fs::write(lastcall.configuration().join("more.yaml"), more).unwrap();
+    wait_for_log(&lastcall, "configuration in service", 2);
+    let status = || String::from_utf8(lastcall.cli(&["status"]).stdout).unwrap();
+    let fault = format!("port {}", address.port());
+    assert!(status().contains(&fault), "{}", status());
+    // The rest of the configuration is in service.
+    assert_eq!(RawClient::connect(lastcall.address).ask(GET).status(), 200);
+    drop(taken);
+    lastcall.signal(Signal::HUP);
+    wait_until("the port to be served", LIMIT, || {
+        TcpStream::connect(address).map(drop)
+    });
+    assert_eq!(RawClient::connect(address).ask(GET).status(), 200);
+    wait_until("the status to say so", LIMIT, || {
+        let text = status();
+        if text.contains(&fault) {
+            Err(text)
+        } else {
+            Ok(())
+        }
+    });
 }

@@ -86,6 +86,11 @@ impl Lastcall {
         self.config = config;
     }
 
+    /// The folder that it follows.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.config()
+    }
+
     /// Its admin socket.
     pub fn admin_socket(&self) -> PathBuf {
         self.folder.path().join("admin.sock")
