@@ -1,0 +1,214 @@
+//! How one worker takes connections: from the moment it may listen on a port until the last that waited there
+//! was let in.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::Worker;
+use super::connections::Registered;
+use super::view::{Site, View};
+use crate::proxy::connection_counts::Admitted;
+use crate::proxy::http1::driver;
+use crate::proxy::keep_alive;
+
+/// How long after the kernel stopped taking handshakes the last of them may still come into the queue.
+const HANDSHAKES_END: Duration = Duration::from_millis(250);
+
+/// How long it is tried to accept what waits at a listener that closes.
+const LAST_ACCEPTED: Duration = Duration::from_secs(5);
+
+/// A port that this worker accepts on.
+struct Door {
+    port: u16,
+    /// What is served there, or was until the port was taken out of the configuration: who waits in its
+    /// queue then is let in, to be told so.
+    site: RefCell<Rc<Site>>,
+}
+
+/// A door that is not closing yet.
+pub(super) struct Open {
+    door: Rc<Door>,
+    /// Ends it; what is sent hears when the last that waited was let in.
+    close: oneshot::Sender<oneshot::Sender<()>>,
+}
+
+impl Open {
+    /// Has the door lead to what the configuration serves there; where it has nothing, to what it did.
+    pub(super) fn show(&self, view: &View) {
+        if let Some(site) = view.site(self.door.port) {
+            self.door.site.replace(site);
+        }
+    }
+}
+
+impl Worker {
+    /// Opens a port that the configuration has.
+    pub(super) fn listen(self: &Rc<Self>, port: u16, listener: std::net::TcpListener) {
+        let Some(site) = self.view().site(port) else {
+            tracing::error!(port, "a listener that is not in the configuration");
+            return;
+        };
+        let (close, closing) = oneshot::channel();
+        let door = Rc::new(Door {
+            port,
+            site: RefCell::new(site),
+        });
+        let open = Open {
+            door: Rc::clone(&door),
+            close,
+        };
+        self.doors.borrow_mut().insert(port, open);
+        tokio::task::spawn_local(Rc::clone(self).accept(door, listener, closing));
+    }
+
+    /// Accepts what waits, then gives the socket up and says `done`. Where nothing listens, `done` is dropped,
+    /// which says the same.
+    pub(super) fn unlisten(&self, port: u16, done: oneshot::Sender<()>) {
+        if let Some(open) = self.doors.borrow_mut().remove(&port) {
+            let _ = open.close.send(done);
+        }
+    }
+
+    async fn accept(
+        self: Rc<Self>,
+        door: Rc<Door>,
+        listener: std::net::TcpListener,
+        mut closing: oneshot::Receiver<oneshot::Sender<()>>,
+    ) {
+        let port = door.port;
+        let _fatal = FatalPanic;
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(port, %error, "listener unusable");
+                return;
+            }
+        };
+        let done = loop {
+            tokio::select! {
+                biased;
+                done = &mut closing => break done.ok(),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.admit(&door, stream, peer),
+                    Err(error) => accept_failed(port, &error).await,
+                },
+            }
+        };
+        self.accept_the_last(&door, &listener).await;
+        drop(listener);
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+
+    /// The queue's last: handshakes that were under way when new ones were turned away. What cannot be
+    /// accepted now may be in a moment, when others have ended.
+    async fn accept_the_last(self: &Rc<Self>, door: &Door, listener: &TcpListener) {
+        let patience = Instant::now() + LAST_ACCEPTED;
+        loop {
+            match tokio::time::timeout(HANDSHAKES_END, listener.accept()).await {
+                Ok(Ok((stream, peer))) => self.admit(door, stream, peer),
+                Ok(Err(error)) if Instant::now() < patience => {
+                    accept_failed(door.port, &error).await;
+                }
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+
+    fn admit(self: &Rc<Self>, door: &Door, stream: TcpStream, peer: SocketAddr) {
+        let site = Rc::clone(&door.site.borrow());
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if !site.load_balancer().allows(peer.ip()) {
+            self.stats().turned_away.add(1);
+            return;
+        }
+        let limit = site.load_balancer().limits.connections;
+        let admitted = site.counts.admit(&site.listener.name, limit);
+        if !matches!(admitted, Admitted::Served(_)) {
+            self.stats().turned_away.add(1);
+        }
+        let (counted, refused) = match admitted {
+            Admitted::Served(counted) => (counted, false),
+            Admitted::Refused(counted) => (counted, true),
+            Admitted::Dropped => return,
+        };
+        let registered = Registered::new(self, counted);
+        // Answers are small and whole: waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        keep_alive::watch(&stream);
+        let worker = Rc::clone(self);
+        let mut connection = driver::Connection::new(stream, peer, door.port, worker, registered);
+        if refused {
+            tokio::task::spawn_local(async move { connection.refuse().await });
+        } else {
+            tokio::task::spawn_local(async move { connection.serve().await });
+        }
+    }
+}
+
+/// Ends the process where it is dropped by a panic. The runtime would keep a panic of a task to itself: this
+/// worker's share of a port's connections would wait in its queue for ever.
+struct FatalPanic;
+
+impl Drop for FatalPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("accepting has failed for good: ending the process");
+            std::process::abort();
+        }
+    }
+}
+
+/// A connection that failed before it was accepted says nothing about the next. Anything else (no
+/// descriptors, no memory) would fail again at once, so it is waited.
+async fn accept_failed(port: u16, error: &io::Error) {
+    if !is_of_one_connection(error) {
+        tracing::error!(port, %error, "no connection accepted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Linux reports what became of the connection that is accepted as a failure of accept itself (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
+        NetworkDown, NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_accept_waits_unless_it_was_the_connection_that_failed() {
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM, EINVAL
+        for number in [24, 23, 105, 12, 22] {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(!is_of_one_connection(&error), "{error}");
+        }
+        // ECONNABORTED, ECONNRESET, ENETDOWN, EHOSTUNREACH, EINTR
+        for number in [103, 104, 100, 113, 4] {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(is_of_one_connection(&error), "{error}");
+        }
+    }
+}

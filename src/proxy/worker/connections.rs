@@ -1,0 +1,107 @@
+//! The client connections that one worker has, as it reaches them from outside their tasks.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+use slab::Slab;
+
+use super::Worker;
+use crate::proxy::connection_counts::Counted;
+
+/// A connection, as its worker reaches it from outside.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Control {
+    waker: RefCell<Option<Waker>>,
+    /// The key of the endpoint that its exchange is in flight on; 0 for none.
+    pub(in crate::proxy) upstream: Cell<u64>,
+    /// Its exchange is to end by force.
+    pub(in crate::proxy) cut: Cell<bool>,
+}
+
+impl Control {
+    /// Remembers how to wake the connection's task; the waker of a task never changes.
+    pub(in crate::proxy) fn register(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if known.is_none() {
+            *known = Some(waker.clone());
+        }
+    }
+
+    fn cut(&self) {
+        self.cut.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A connection's place in its worker; it is given up when this is dropped.
+pub(in crate::proxy) struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+    _counted: Counted,
+    pub(in crate::proxy) control: Rc<Control>,
+}
+
+impl Registered {
+    /// Counts the connection and makes it known to its worker.
+    pub(super) fn new(worker: &Rc<Worker>, counted: Counted) -> Self {
+        let control = Rc::new(Control::default());
+        let key = worker
+            .connections
+            .open
+            .borrow_mut()
+            .insert(Rc::clone(&control));
+        worker.stats().connections.add(1);
+        worker.stats().open.add(1);
+        Self {
+            worker: Rc::clone(worker),
+            key,
+            _counted: counted,
+            control,
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.connections.open.borrow_mut().remove(self.key);
+        self.worker.stats().open.subtract(1);
+    }
+}
+
+/// Every connection that is open.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: RefCell<Slab<Rc<Control>>>,
+}
+
+impl Connections {
+    /// Ends by force the exchanges that are in flight on the endpoint with this key.
+    pub(super) fn cut_on(&self, upstream: u64) {
+        for (_, control) in &*self.open.borrow() {
+            if control.upstream.get() == upstream {
+                control.cut();
+            }
+        }
+    }
+
+    /// Ends every exchange by force.
+    pub(super) fn cut_all(&self) {
+        for (_, control) in &*self.open.borrow() {
+            control.cut();
+        }
+    }
+
+    /// Has every connection look at where it stands.
+    pub(super) fn wake_all(&self) {
+        for (_, control) in &*self.open.borrow() {
+            control.wake();
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The configuration as one worker runs it: what is served on each port, and its own side of each endpoint,
+//! which is kept from one configuration to the next.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Worker;
+use crate::gate::Gate;
+use crate::model::{
+    Backend, EndpointId, EndpointSpec, Listener, LoadBalancer, ObjectName, Snapshot,
+};
+use crate::proxy::balance::{Balancer, Candidate};
+use crate::proxy::connection_counts::ConnectionCounts;
+use crate::proxy::router::Router;
+use crate::proxy::upstream::Upstream;
+
+/// A configuration with the live parts it needs.
+#[derive(Clone)]
+pub(in crate::proxy) struct Publication {
+    pub(in crate::proxy) snapshot: Arc<Snapshot>,
+    pub(in crate::proxy) gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
+    pub(in crate::proxy) counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
+}
+
+/// The configuration as this worker runs it.
+#[derive(Default)]
+pub(in crate::proxy) struct View {
+    /// By port. Few, and looked up for each request: a tree needs no hash.
+    sites: BTreeMap<u16, Rc<Site>>,
+    pub(in crate::proxy) pools: Vec<Pool>,
+}
+
+/// What is served on one port.
+pub(in crate::proxy) struct Site {
+    pub(in crate::proxy) snapshot: Arc<Snapshot>,
+    at: usize,
+    pub(in crate::proxy) listener: Listener,
+    pub(in crate::proxy) router: Rc<Router>,
+    pub(super) counts: Arc<ConnectionCounts>,
+}
+
+impl Site {
+    pub(in crate::proxy) fn load_balancer(&self) -> &LoadBalancer {
+        &self.snapshot.load_balancers[self.at]
+    }
+}
+
+/// One Backend's endpoints.
+pub(in crate::proxy) struct Pool {
+    pub(in crate::proxy) endpoints: Vec<Rc<Upstream>>,
+    pub(in crate::proxy) balancer: Balancer,
+}
+
+impl View {
+    /// What is served on the port; `None` once it was taken out of the configuration.
+    pub(in crate::proxy) fn site(&self, port: u16) -> Option<Rc<Site>> {
+        self.sites.get(&port).cloned()
+    }
+
+    /// The view of the worker with this index; endpoints that it knows go on as they are.
+    fn new(publication: &Publication, upstreams: &mut Upstreams, worker: usize) -> Self {
+        let snapshot = &publication.snapshot;
+        let pool = |backend: &Backend| Pool::new(backend, publication, upstreams, worker);
+        let pools = snapshot.backends.iter().map(pool).collect();
+        let mut sites = BTreeMap::new();
+        for (at, load_balancer) in snapshot.load_balancers.iter().enumerate() {
+            let router = Rc::new(Router::new(load_balancer, worker));
+            let counts = publication.counts.get(&load_balancer.name);
+            for listener in &load_balancer.listeners {
+                let site = Site {
+                    snapshot: Arc::clone(snapshot),
+                    at,
+                    listener: listener.clone(),
+                    router: Rc::clone(&router),
+                    counts: counts.cloned().unwrap_or_default(),
+                };
+                sites.insert(listener.port, Rc::new(site));
+            }
+        }
+        Self { sites, pools }
+    }
+}
+
+impl Pool {
+    fn new(
+        backend: &Backend,
+        publication: &Publication,
+        upstreams: &mut Upstreams,
+        worker: usize,
+    ) -> Self {
+        let mut endpoints = Vec::with_capacity(backend.endpoints.len());
+        for spec in &backend.endpoints {
+            if let Some(gate) = publication.gates.get(&spec.id) {
+                endpoints.push(upstreams.keep(spec, gate));
+            }
+        }
+        let weights: Vec<u32> = endpoints.iter().map(Candidate::weight).collect();
+        let balancer = Balancer::new(backend.policy, &weights, worker);
+        Self {
+            endpoints,
+            balancer,
+        }
+    }
+}
+
+/// Every endpoint that this worker knows: those that are configured, and those that work was in flight on
+/// when they were taken out.
+#[derive(Default)]
+pub(super) struct Upstreams {
+    by_id: HashMap<EndpointId, Rc<Upstream>>,
+    last_key: u64,
+}
+
+impl Upstreams {
+    pub(super) fn get(&self, id: &EndpointId) -> Option<&Upstream> {
+        self.by_id.get(id).map(Rc::as_ref)
+    }
+
+    /// The endpoint of the configuration: as it was, where it is still the same.
+    fn keep(&mut self, spec: &EndpointSpec, gate: &Arc<Gate>) -> Rc<Upstream> {
+        let known = self
+            .by_id
+            .get(&spec.id)
+            .filter(|known| known.is(spec.address, gate));
+        let upstream = known.cloned().unwrap_or_else(|| {
+            // From 1: a connection that works for none says 0.
+            self.last_key += 1;
+            let (id, gate) = (spec.id.clone(), Arc::clone(gate));
+            Rc::new(Upstream::new(id, spec.address, self.last_key, gate))
+        });
+        upstream.set_weight(spec.weight);
+        self.by_id.insert(spec.id.clone(), Rc::clone(&upstream));
+        upstream
+    }
+
+    /// Drops those that are no longer configured and have nothing in flight.
+    fn forget_unused(&mut self, view: &View) {
+        let endpoints = view.pools.iter().flat_map(|pool| &pool.endpoints);
+        let configured: HashSet<u64> = endpoints.map(|upstream| upstream.key).collect();
+        self.by_id.retain(|_, upstream| {
+            configured.contains(&upstream.key) || Rc::strong_count(upstream) > 1
+        });
+    }
+
+    /// Closes kept connections whose time is over.
+    pub(super) fn sweep(&self, now: Instant) {
+        for upstream in self.by_id.values() {
+            upstream.sweep(now);
+        }
+    }
+}
+
+impl Worker {
+    /// Swaps the configuration whole. Exchanges under way keep what they began with.
+    pub(super) fn publish(&self, publication: &Publication) {
+        let mut upstreams = self.upstreams.borrow_mut();
+        let view = Rc::new(View::new(publication, &mut upstreams, self.slot.index()));
+        for open in self.doors.borrow().values() {
+            open.show(&view);
+        }
+        // The last view goes first: what only it had is unused.
+        self.view.replace(Rc::clone(&view));
+        upstreams.forget_unused(&view);
+    }
+}
