@@ -37,7 +37,7 @@ loom:
 
 # Real sockets, real processes, real clients.
 proxy:
-	$(CARGO) test --workspace --exclude gate-loom --test '*'
+	$(CARGO) test --workspace --exclude gate-loom --exclude lastcall-fuzz --test '*'
 
 fuzz:
 	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p lastcall-fuzz
