@@ -44,6 +44,22 @@ fn an_answer_that_comes_early_passes_while_the_upload_goes_on() {
 }
 
 #[test]
+fn a_server_that_answered_and_closed_has_nothing_in_flight_however_long_the_client_pauses() {
+    let server = Backend::at_head(|_| {
+        backend::raw("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
+    });
+    let lastcall = serve(&server);
+    let mut client = RawClient::sending(
+        lastcall.address,
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello",
+    );
+    assert_eq!(client.read_response().body_text(), "big");
+    lastcall.wait_for_in_flight(server.address, 0);
+    // What is left of the upload has nowhere to go.
+    assert_eq!(client.read_to_end(), (Vec::new(), End::Fin));
+}
+
+#[test]
 fn a_server_that_answers_and_closes_amid_an_upload_is_heard() {
     let server = Backend::at_head(|_| {
         backend::raw("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")

@@ -155,7 +155,7 @@ impl Exchange<'_> {
     /// request was never whole.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         match self.client.buffer.poll_fill(&mut self.client.stream, cx) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => Ok(self.watch_endpoint(cx)),
             Poll::Ready(Ok(count)) if count > 0 => {
                 self.upload_moved = self.now;
                 self.client.forward.clear();
@@ -164,6 +164,17 @@ impl Exchange<'_> {
             }
             Poll::Ready(_) => Err(Failure::ClientGone),
         }
+    }
+
+    /// An endpoint that has answered in full and closed its side reads no more of the request, or only to
+    /// throw it away (RFC 9112 section 9.6): nothing is in flight there, however long the client pauses.
+    fn watch_endpoint(&mut self, cx: &mut Context<'_>) -> bool {
+        let left = self.download == Download::Done
+            && matches!(self.link.poll_fill(cx), Poll::Ready(Ok(0) | Err(_)));
+        if left {
+            self.give_up();
+        }
+        left
     }
 
     /// The request is out; the client may still close its side (it gets its response), go away (nobody
