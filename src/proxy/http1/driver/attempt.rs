@@ -9,14 +9,15 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
+use super::attempts::Attempts;
 use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
 use super::{Connection, on};
-use crate::gate::{Admission, InFlight};
+use crate::gate::InFlight;
 use crate::model::WeightedBackend;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
 use crate::proxy::tunnel;
-use crate::proxy::worker::{Pool, Shutdown, Site, View, Worker};
+use crate::proxy::worker::{Pool, Shutdown, Site, View};
 
 /// What became of one attempt.
 enum Tried {
@@ -29,32 +30,6 @@ enum Tried {
     Stale(Answer),
     /// Nothing was answered, and nobody else is asked.
     Failed(Answer),
-}
-
-/// What was written down of a request for all its attempts.
-struct Attempts<'a> {
-    choice: &'a WeightedBackend,
-    task: Task<'a>,
-    /// Attempts left for a request that was sent and not answered.
-    resends: u32,
-    /// Endpoints that were asked in vain, as indices into the pool.
-    tried: Vec<usize>,
-    /// The one among them that was asked on a connection it had given up.
-    stale: Option<usize>,
-    /// Whether only new connections are used: what is kept may be as old as the one that was given up.
-    fresh: bool,
-}
-
-impl Attempts<'_> {
-    /// Picks an endpoint that was not asked yet; where there is none, the one that was asked on a connection
-    /// it had given up gets a second chance (PITFALLS 14, 44).
-    fn pick(&mut self, pool: &Pool, worker: &Worker) -> Option<(usize, InFlight<Picked>)> {
-        pick(pool, &self.tried, worker).or_else(|| {
-            let stale = self.stale.take()?;
-            self.tried.retain(|at| *at != stale);
-            pick(pool, &self.tried, worker)
-        })
-    }
 }
 
 impl Connection {
@@ -79,42 +54,45 @@ impl Connection {
             deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
             upgrade: head.upgrade.is_some(),
         };
-        let mut attempts = Attempts {
-            choice,
-            task,
-            resends: choice.retry.attempts,
-            tried: Vec::new(),
-            stale: None,
-            fresh: false,
-        };
+        match self.ask(pool, Attempts::new(choice, task)).await {
+            Ok(next) => next,
+            Err(answer) => {
+                self.answer_ourselves(&answer, head, task.client_timeouts)
+                    .await
+            }
+        }
+    }
+
+    /// Asks endpoints until one has answered; what the client is told where none has.
+    async fn ask(&mut self, pool: &Pool, mut attempts: Attempts<'_>) -> Result<Next, Answer> {
         let mut answer = None;
         loop {
             // A request that took too long is answered, and acted on by nobody after that.
-            if let Some(late) = answer.take_if(|_| attempts.task.is_overdue(Instant::now())) {
-                return self.fail(head, site, late).await;
+            if let Some(late) = answer.take_if(|_| attempts.is_overdue(Instant::now())) {
+                return Err(late);
             }
             let Some((at, in_flight)) = attempts.pick(pool, &self.worker) else {
                 let none = || {
                     Answer::new(503, "no endpoint of this backend takes new requests")
                         .retry_after(1)
                 };
-                let answer = answer.unwrap_or_else(none);
-                return self.fail(head, site, answer).await;
+                return Err(answer.unwrap_or_else(none));
             };
             if answer.is_some() {
                 self.worker.stats().retries.add(1);
             }
             match self.attempt(&mut attempts, in_flight).await {
-                Tried::Over(next) => return next,
-                Tried::Again(why) => answer = Some(why),
-                Tried::Stale(why) => {
-                    attempts.stale = Some(at);
-                    attempts.fresh = true;
+                Tried::Over(next) => return Ok(next),
+                Tried::Again(why) => {
+                    attempts.asked(at);
                     answer = Some(why);
                 }
-                Tried::Failed(why) => return self.fail(head, site, why).await,
+                Tried::Stale(why) => {
+                    attempts.asked_stale(at);
+                    answer = Some(why);
+                }
+                Tried::Failed(why) => return Err(why),
             }
-            attempts.tried.push(at);
         }
     }
 
@@ -168,7 +146,7 @@ impl Connection {
     ) -> Result<(TcpStream, bool), Tried> {
         let upstream = &in_flight.endpoint().0;
         let now = Instant::now();
-        if !attempts.fresh
+        if attempts.may_reuse()
             && let Some(stream) = upstream.reuse(now)
         {
             self.worker.stats().upstream_reuses.add(1);
@@ -296,7 +274,11 @@ impl Connection {
                 if let Unanswered::Broken(why) = &why {
                     tracing::debug!(%why, "broken response");
                 }
-                again(attempts, &why, sent, answer)
+                if attempts.may_go_on(&why, sent) {
+                    Tried::Again(answer)
+                } else {
+                    Tried::Failed(answer)
+                }
             }
             Failure::Truncated => {
                 stats.upstream_broken.add(1);
@@ -366,52 +348,10 @@ impl Connection {
         }
         Tried::Failed(answer)
     }
-
-    /// Tells the client that no endpoint answered.
-    async fn fail(&mut self, head: &RequestHead, site: &Site, answer: Answer) -> Next {
-        self.answer_ourselves(&answer, head, &site.load_balancer().timeouts)
-            .await
-    }
 }
 
 /// 128 random bits as 32 hexadecimal digits.
 fn request_id(rng: &Rng) -> [u8; 32] {
     let bits = u128::from(rng.next()) << 64 | u128::from(rng.next());
     std::array::from_fn(|at| b"0123456789abcdef"[(bits >> (124 - 4 * at) & 15) as usize])
-}
-
-/// Picks an endpoint and enters its gate: from here on the request is in flight there. What a gate refuses
-/// is passed over.
-fn pick(pool: &Pool, tried: &[usize], worker: &Worker) -> Option<(usize, InFlight<Picked>)> {
-    let mut refused = Vec::new();
-    loop {
-        let at = if refused.is_empty() {
-            pool.balancer.pick(&pool.endpoints, tried, &worker.rng)?
-        } else {
-            let passed_over = [tried, &refused].concat();
-            pool.balancer
-                .pick(&pool.endpoints, &passed_over, &worker.rng)?
-        };
-        let picked = Picked(Rc::clone(&pool.endpoints[at]));
-        match InFlight::enter(picked, &worker.slot, Admission::New) {
-            Ok(in_flight) => return Some((at, in_flight)),
-            Err(_) => refused.push(at),
-        }
-    }
-}
-
-/// Law 7: a request of which nothing was sent is tried again whatever it is; one that was sent only
-/// where its method is idempotent, the policy allows it, and nothing of a body would be missing.
-fn again(attempts: &mut Attempts<'_>, why: &Unanswered, sent: u64, answer: Answer) -> Tried {
-    let head = attempts.task.head;
-    if sent == 0 {
-        return Tried::Again(answer);
-    }
-    let replayable = head.method.is_idempotent() && head.body.is_empty() && head.upgrade.is_none();
-    let in_time = !matches!(why, Unanswered::TimedOut);
-    if replayable && in_time && attempts.resends > 0 {
-        attempts.resends -= 1;
-        return Tried::Again(answer);
-    }
-    Tried::Failed(answer)
 }

@@ -98,13 +98,6 @@ pub(super) struct Task<'a> {
     pub(super) upgrade: bool,
 }
 
-impl Task<'_> {
-    /// Whether the request as a whole is over its time.
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
-    }
-}
-
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum Ended {

@@ -3,6 +3,7 @@
 //! here they meet sockets.
 
 mod attempt;
+mod attempts;
 mod client;
 mod deadlines;
 mod download;
