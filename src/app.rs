@@ -36,7 +36,7 @@ pub fn standalone(args: &Standalone) -> anyhow::Result<()> {
     if args.check {
         return check(args);
     }
-    logging::init(args.log_format, &args.log_level)?;
+    let _log = logging::init(args.log_format, &args.log_level)?;
     let descriptors = descriptors::raise_limit();
     tracing::debug!(descriptors, "limit of open descriptors");
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,24 +1,28 @@
-//! The log: one event a line on stderr, its fields beside it.
+//! The log: one event a line on stderr, its fields beside it. Written by a thread of its own: a reader
+//! that has stopped reading must hold up neither a request nor a release.
 
 use std::io::IsTerminal;
 
 use anyhow::Context;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::standalone::LogFormat;
 
-/// Starts the log. `level` is a level or a list of `module=level`.
-pub(super) fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
+/// Starts the log. `level` is a level or a list of `module=level`. What is not written yet is written when
+/// the guard is dropped; where nobody reads, the newest lines are lost.
+pub(super) fn init(format: LogFormat, level: &str) -> anyhow::Result<WorkerGuard> {
     let filter = EnvFilter::try_new(level).with_context(|| {
         format!("--log-level {level:?}: write error, warn, info, debug, trace, or module=level")
     })?;
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
-    Ok(())
+    Ok(guard)
 }

@@ -348,7 +348,8 @@ struct EndWithProcess;
 
 impl Drop for EndWithProcess {
     fn drop(&mut self) {
-        tracing::error!("a worker has died: ending the process");
+        // Not to the log: nothing of it is written after this.
+        eprintln!("lastcall: a worker has died: ending the process");
         std::process::abort();
     }
 }

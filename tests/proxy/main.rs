@@ -10,6 +10,7 @@ mod interim;
 mod leaving;
 mod limits;
 mod listeners;
+mod log;
 mod messages;
 mod resend;
 mod retries;

@@ -160,7 +160,8 @@ struct FatalPanic;
 impl Drop for FatalPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("accepting has failed for good: ending the process");
+            // Not to the log: nothing of it is written after this.
+            eprintln!("lastcall: accepting has failed for good: ending the process");
             std::process::abort();
         }
     }
