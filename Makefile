@@ -15,9 +15,10 @@ test: deps fmt lint unit loom proxy fuzz
 soak: deps
 	LASTCALL_SOAK=1 $(CARGO) test --test proxy --test traffic -- --test-threads=1 --nocapture
 
-## bench: CPU per request against HAProxy and nginx, in one run
+## bench: what the gate costs; CPU per request against HAProxy and nginx, in one run
 bench:
 	tests/install.sh bench
+	$(CARGO) bench --bench gate
 	$(CARGO) bench --bench yardstick
 
 deps:
