@@ -266,12 +266,13 @@ impl Holds {
         again
     }
 
-    /// The operator enabled these: a hold on them that nobody waits for any more is over (Law 6). One
-    /// that has its caller goes on to its end, for its server stops then.
+    /// The operator enabled these: a hold on nothing else that nobody waits for any more is over (Law 6). One
+    /// that has its caller goes on to its end, for its server stops then; so does one that others are held
+    /// by, for its caller may be about to ask again.
     pub(super) fn enabled(&mut self, ids: &[EndpointId], endpoints: &mut Endpoints) {
         let over = |hold: &Hold| {
             hold.callers.iter().all(mpsc::UnboundedSender::is_closed)
-                && hold.release.endpoints().any(|id| ids.contains(id))
+                && hold.release.endpoints().all(|id| ids.contains(id))
         };
         let keys: Vec<_> = self.by_key.iter().filter(|(_, hold)| over(hold)).collect();
         let keys: Vec<_> = keys.into_iter().map(|(key, _)| key.clone()).collect();
