@@ -279,17 +279,9 @@ impl Endpoints {
     /// Steps every endpoint as far as it goes now, and forgets those that are gone and drained.
     pub(super) fn settle(&mut self, now: Instant, data_plane: &dyn DataPlane) -> Looked {
         let mut looked = Looked::default();
-        let replacements = self.replacements();
-        // Sorted by Backend, as the counts are.
-        let mut at = 0;
-        let mut backend: Option<&ObjectName> = None;
-        for (id, endpoint) in &mut self.by_id {
-            if backend.is_some_and(|before| *before != id.backend) {
-                at += 1;
-            }
-            backend = Some(&id.backend);
+        let replaceable = self.replaceable();
+        for ((id, endpoint), replaceable) in self.by_id.iter_mut().zip(replaceable) {
             let before = std::mem::discriminant(&endpoint.drain);
-            let replaceable = replacements[at] > 0;
             let settled = endpoint.settle(id, replaceable, now, data_plane, &self.journal);
             match settled {
                 Settled::Same => {}
@@ -305,20 +297,16 @@ impl Endpoints {
         looked
     }
 
-    /// For each Backend, in order, how many of its endpoints could take the work of another.
-    fn replacements(&self) -> Vec<u64> {
-        let mut counts: Vec<u64> = Vec::new();
-        let mut backend: Option<&ObjectName> = None;
-        for (id, endpoint) in &self.by_id {
-            if backend != Some(&id.backend) {
-                counts.push(0);
-                backend = Some(&id.backend);
-            }
-            if let Some(count) = counts.last_mut() {
-                *count += u64::from(endpoint.replaces());
-            }
-        }
-        counts
+    /// For each endpoint, whether its Backend has one that could take the work of another.
+    fn replaceable(&self) -> Vec<bool> {
+        // Sorted by Backend.
+        let all: Vec<_> = self.by_id.iter().collect();
+        all.chunk_by(|(a, _), (b, _)| a.backend == b.backend)
+            .flat_map(|endpoints| {
+                let replaceable = endpoints.iter().any(|(_, one)| one.replaces());
+                std::iter::repeat_n(replaceable, endpoints.len())
+            })
+            .collect()
     }
 
     /// When time alone would next change something.
