@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::pair;
 use crate::status::{self, exit};
-use crate::support::backend::{self, Gate};
+use crate::support::backend::Gate;
 use crate::support::client::get;
 use crate::support::{Backend, Config, Lastcall, RawClient, wait_until};
 
@@ -16,13 +17,7 @@ struct Scene {
 impl Scene {
     fn start() -> Self {
         let gate = Gate::new();
-        let servers = [(); 2].map(|()| {
-            let gate = gate.clone();
-            Backend::start(move |seen| match seen.target() {
-                "/quick" => backend::ok("quick"),
-                _ => backend::slow(&gate, "slow"),
-            })
-        });
+        let servers = pair::servers(&gate);
         let lastcall = Lastcall::start(Config::new(
             &servers.each_ref().map(|server| server.address),
         ));
@@ -41,8 +36,7 @@ impl Scene {
     fn one_in_flight(&self) -> RawClient {
         let other = self.target(1);
         assert_eq!(self.run(&["drain", "--wait", &other]).0, 0);
-        let request = "POST /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n";
-        let client = RawClient::sending(self.lastcall.address, request);
+        let client = RawClient::sending(self.lastcall.address, pair::SLOW);
         self.servers[0].wait_for_requests(1);
         assert_eq!(self.run(&["enable", &other]).0, 0);
         client

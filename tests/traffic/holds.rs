@@ -9,8 +9,9 @@ use lastcall_hold::{Outcome, Progress};
 
 use crate::hold::{Hold, options};
 use crate::is_soak;
+use crate::pair;
 use crate::status;
-use crate::support::backend::{self, Gate};
+use crate::support::backend::Gate;
 use crate::support::client::get;
 use crate::support::{Backend, Config, Lastcall, RawClient, wait_until};
 
@@ -28,34 +29,16 @@ struct Pair {
 impl Pair {
     fn start(draining: &str) -> Self {
         let gate = Gate::new();
-        let servers = [(); 2].map(|()| {
-            let gate = gate.clone();
-            Backend::start(move |seen| match seen.target() {
-                "/quick" => backend::ok("quick"),
-                _ => backend::slow(&gate, "slow"),
-            })
-        });
+        let servers = pair::servers(&gate);
         let addresses = servers.each_ref().map(|server| server.address);
-        let config = Config::new(&addresses).load_balancer(draining);
-        let lastcall = Lastcall::start(config);
-        let request = "POST /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n";
-        // Round robin, each worker for itself: enough for both servers.
-        let clients = (0..8)
-            .map(|_| RawClient::sending(lastcall.address, request))
-            .collect();
-        let pair = Self {
+        let lastcall = Lastcall::start(Config::new(&addresses).load_balancer(draining));
+        let clients = pair::requests_at_both(&lastcall, &servers);
+        Self {
             servers,
             gate,
             lastcall,
             clients,
-        };
-        wait_until("requests at both", status::LIMIT, || {
-            let counts = pair.servers.each_ref().map(Backend::in_flight);
-            (counts.iter().sum::<usize>() == 8 && !counts.contains(&0))
-                .then_some(())
-                .ok_or(counts)
-        });
-        pair
+        }
     }
 
     fn leaving(&self) -> SocketAddr {

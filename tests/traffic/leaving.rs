@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use crate::pair;
 use crate::status;
-use crate::support::backend::{self, Gate};
+use crate::support::backend::Gate;
 use crate::support::client::get;
 use crate::support::{Backend, Config, Lastcall, RawClient, wait_until};
 
@@ -14,28 +15,13 @@ struct Scene {
     clients: Vec<RawClient>,
 }
 
-/// Two servers with four requests in flight between them.
+/// Two servers with requests in flight on both.
 fn scene() -> Scene {
     let gate = Gate::new();
-    let servers = [(); 2].map(|()| {
-        let gate = gate.clone();
-        Backend::start(move |seen| match seen.target() {
-            "/quick" => backend::ok("quick"),
-            _ => backend::slow(&gate, "slow"),
-        })
-    });
+    let servers = pair::servers(&gate);
     let addresses = servers.each_ref().map(|server| server.address);
     let lastcall = Lastcall::start(Config::new(&addresses));
-    let request = "POST /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n";
-    let clients: Vec<_> = (0..8)
-        .map(|_| RawClient::sending(lastcall.address, request))
-        .collect();
-    wait_until("requests at both", status::LIMIT, || {
-        let counts = servers.each_ref().map(Backend::in_flight);
-        (counts.iter().sum::<usize>() == 8 && !counts.contains(&0))
-            .then_some(())
-            .ok_or(counts)
-    });
+    let clients = pair::requests_at_both(&lastcall, &servers);
     Scene {
         servers,
         gate,

@@ -16,6 +16,7 @@ mod flow;
 mod hold;
 mod holds;
 mod leaving;
+mod pair;
 mod reloads;
 mod restart;
 mod status;

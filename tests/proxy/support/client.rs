@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 /// How long a read waits before the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,22 +31,39 @@ pub struct RawClient {
 impl RawClient {
     /// Connects.
     pub fn connect(target: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&target, PATIENCE).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            stream,
-            unread: Vec::new(),
-        }
+        Self::over(TcpStream::connect_timeout(&target, PATIENCE).unwrap())
     }
 
     /// Connects from an address of this machine, such as 127.0.0.2.
     pub fn connect_from(source: IpAddr, target: SocketAddr) -> Self {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        Self::connect_as(target, |socket| {
+            socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        })
+    }
+
+    /// Asks the kernel for small buffers, so that little fits between us and the peer.
+    pub fn connect_with_small_buffers(target: SocketAddr) -> Self {
+        Self::connect_as(target, |socket| socket.set_recv_buffer_size(4096).unwrap())
+    }
+
+    /// Asks the kernel for small segments too: the peer's kernel sizes its own buffer by them, and less than
+    /// 100 kB fit between us and the peer.
+    pub fn connect_narrow(target: SocketAddr) -> Self {
+        Self::connect_as(target, |socket| {
+            socket.set_recv_buffer_size(4096).unwrap();
+            socket.set_tcp_mss(500).unwrap();
+        })
+    }
+
+    /// Connects by a socket that was made ready for it.
+    fn connect_as(target: SocketAddr, prepare: impl FnOnce(&Socket)) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        prepare(&socket);
         socket.connect(&target.into()).unwrap();
-        let stream = TcpStream::from(socket);
+        Self::over(TcpStream::from(socket))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
@@ -162,38 +181,6 @@ impl RawClient {
         let (bytes, end) = self.read_while(Duration::from_millis(1), |_| true);
         self.unread = bytes;
         end
-    }
-
-    /// Asks the kernel for small segments too: the peer's kernel sizes its own buffer by them, and less than
-    /// 100 kB fit between us and the peer.
-    pub fn connect_narrow(target: SocketAddr) -> Self {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.set_tcp_mss(500).unwrap();
-        socket.connect(&target.into()).unwrap();
-        let stream = TcpStream::from(socket);
-        stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            stream,
-            unread: Vec::new(),
-        }
-    }
-
-    /// Asks the kernel for small buffers, so that little fits between us and the peer.
-    pub fn connect_with_small_buffers(target: SocketAddr) -> Self {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.connect(&target.into()).unwrap();
-        let stream = TcpStream::from(socket);
-        stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            stream,
-            unread: Vec::new(),
-        }
     }
 
     fn read_while(&mut self, patience: Duration, more: impl Fn(&[u8]) -> bool) -> (Vec<u8>, End) {
