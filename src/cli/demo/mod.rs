@@ -33,12 +33,14 @@ use futures_util::future::try_join;
 use rustix::io::Errno;
 use rustix::process::{Resource, WaitOptions, getrlimit, setrlimit, wait};
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::cli::Failure;
 
 use board::Board;
+use plan::Planned;
 use report::{Report, RunReport};
 use scene::Run;
 use timeline::Timeline;
@@ -106,14 +108,21 @@ impl Demo {
             .prefix("lastcall-demo-")
             .tempdir()
             .context("make a temporary folder")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Two runtimes: the clients may not slow the kubelet, which is elsewhere in a cluster.
+        let senders = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
+            .context("start the load's runtime")?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
             .context("start the runtime")?;
-        let result = runtime.block_on(until_interrupted(compare(&self, folder.path())));
+        let comparison = compare(&self, folder.path(), senders.handle());
+        let result = runtime.block_on(until_interrupted(comparison));
         // Its children were killed with the future; once they have ended the folder can go.
         drop(runtime);
+        drop(senders);
         wait_for_children();
         put_away(folder, self.keep);
         let report = result?.ok_or(Failure::Interrupted)?;
@@ -143,10 +152,11 @@ async fn until_interrupted<T>(
     }
 }
 
-async fn compare(args: &Demo, folder: &Path) -> anyhow::Result<Report> {
+async fn compare(args: &Demo, folder: &Path, senders: &Handle) -> anyhow::Result<Report> {
     let servers = usize::from(args.backends);
     let timeline = Timeline::new(Duration::from_secs(args.seconds), servers);
     let plan = timeline.outline(args.seed, f64::from(args.rate)).draw();
+    let plan: Arc<[Planned]> = plan.into();
     let shown = screen::rows(servers);
     let boards = [
         Arc::new(Board::new("without draining", shown)),
@@ -161,8 +171,8 @@ async fn compare(args: &Demo, folder: &Path) -> anyhow::Result<Report> {
     // Both at the same moments. The board shows them until both are done.
     let begin = Instant::now();
     let both = try_join(
-        without.play(&timeline, &plan, begin),
-        with.play(&timeline, &plan, begin),
+        without.play(&timeline, &plan, begin, senders),
+        with.play(&timeline, &plan, begin, senders),
     );
     let (without, with) = tokio::select! {
         played = both => played?,

@@ -1,6 +1,7 @@
 //! The plan of requests: what is sent, and when, drawn from a seed, so that two runs get the very same
 //! requests at the very same moments. Pure. [`super::load`] sends it, [`super::backend`] serves it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Random numbers from a seed: `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number
@@ -228,40 +229,38 @@ impl Outline {
     }
 }
 
+/// A prime: a lost, doubled or foreign piece of any usual size shows.
+const PERIOD: u8 = 251;
+
+/// What every content repeats.
+static CYCLE: LazyLock<Vec<u8>> = LazyLock::new(|| (0..PERIOD).collect());
+
 /// The body that belongs to a request's number, the same for whoever asks: `length` bytes from `offset`.
 pub fn content(id: u64, offset: u64, length: usize) -> Vec<u8> {
-    // A period of 251 (a prime) and a start of its own for each request: a lost, doubled or foreign piece
-    // of any usual size shows.
-    let start = Seeded::new(id).bits() % 251;
-    let first = (start + offset) % 251;
-    (first..)
-        .take(length)
-        .map(|value| u8::try_from(value % 251).unwrap_or_default())
-        .collect()
-}
-
-/// A checksum that is fed piece by piece: FNV-1a, 64 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checksum {
-    state: u64,
-    length: u64,
-}
-
-impl Default for Checksum {
-    fn default() -> Self {
-        Self {
-            state: 0xcbf2_9ce4_8422_2325,
-            length: 0,
-        }
+    // A start of its own for each request.
+    let start = Seeded::new(id).bits() % u64::from(PERIOD);
+    let first = (start + offset) % u64::from(PERIOD);
+    let mut from = usize::try_from(first).unwrap_or_default();
+    let mut content = Vec::with_capacity(length);
+    while content.len() < length {
+        let left = &CYCLE[from..];
+        content.extend_from_slice(&left[..left.len().min(length - content.len())]);
+        from = 0;
     }
+    content
+}
+
+/// A checksum that is fed piece by piece: CRC-32 and the length.
+#[derive(Clone, Debug, Default)]
+pub struct Checksum {
+    crc: crc32fast::Hasher,
+    length: u64,
 }
 
 impl Checksum {
     /// Takes the next piece in.
     pub fn feed(&mut self, piece: &[u8]) {
-        for byte in piece {
-            self.state = (self.state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.crc.update(piece);
         self.length += piece.len() as u64;
     }
 
@@ -276,11 +275,22 @@ impl Checksum {
         }
         sum
     }
+
+    fn value(&self) -> (u32, u64) {
+        (self.crc.clone().finalize(), self.length)
+    }
+}
+
+impl PartialEq for Checksum {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value()
+    }
 }
 
 impl std::fmt::Display for Checksum {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{:016x}-{}", self.state, self.length)
+        let (crc, length) = self.value();
+        write!(out, "{crc:08x}-{length}")
     }
 }
 
@@ -351,9 +361,10 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_is_fnv_1a() {
+    fn the_checksum_is_crc_32() {
         let mut sum = Checksum::default();
-        sum.feed(b"foobar");
-        assert_eq!(sum.to_string(), "85944171f73967e8-6");
+        sum.feed(b"1234");
+        sum.feed(b"56789");
+        assert_eq!(sum.to_string(), "cbf43926-9");
     }
 }

@@ -17,6 +17,9 @@ use super::kubelet::child;
 
 /// The Backend's name in the folder.
 pub const BACKEND: &str = "web";
+/// Its folder of YAML. What holds this folder is watched too, so nothing else is written there: not the
+/// servers' records, which grow with every request.
+const CONFIG: &str = "lastcall/config";
 /// How long lastcall may take to become ready.
 const READY_LIMIT: Duration = Duration::from_secs(15);
 
@@ -87,14 +90,14 @@ impl Proxy {
         draining: Draining,
         endpoints: &[SocketAddr],
     ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder.join("config"))?;
+        std::fs::create_dir_all(folder.join(CONFIG))?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         publish(folder, listen.port(), draining, endpoints)?;
         let log = std::fs::File::create(folder.join("lastcall.log"))?;
         let child = child("standalone")?
             .arg("--config")
-            .arg(folder.join("config"))
+            .arg(folder.join(CONFIG))
             .args(["--listen-address", "127.0.0.1", "--workers", "2"])
             .arg("--admin-socket")
             .arg(folder.join("admin.sock"))
@@ -167,9 +170,10 @@ fn publish(
     draining: Draining,
     endpoints: &[SocketAddr],
 ) -> anyhow::Result<()> {
-    let written = folder.join("demo.yaml.new");
+    let config = folder.join(CONFIG);
+    let written = config.with_file_name("demo.yaml.new");
     std::fs::write(&written, configuration(port, draining, endpoints))
-        .and_then(|()| std::fs::rename(&written, folder.join("config/demo.yaml")))
+        .and_then(|()| std::fs::rename(&written, config.join("demo.yaml")))
         .with_context(|| format!("write the configuration in {}", folder.display()))
 }
 

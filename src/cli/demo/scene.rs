@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::future::{try_join, try_join_all};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::board::Board;
@@ -80,20 +81,22 @@ impl Run {
         })
     }
 
-    /// Plays both scenes while the plan is sent.
+    /// Plays both scenes while the plan is sent, from the runtime `senders`.
     pub async fn play(
         mut self,
         timeline: &Timeline,
-        plan: &[Planned],
+        plan: &Arc<[Planned]>,
         begin: Instant,
+        senders: &Handle,
     ) -> anyhow::Result<Played> {
         let load = Load {
             target: self.proxy.listen,
             host: "shop.example.com".to_owned(),
             patience: REQUEST_PATIENCE,
         };
-        let live = Arc::clone(&self.board.live);
-        let loading = async { Ok(load.run(plan, &live).await) };
+        let (sent, live) = (Arc::clone(plan), Arc::clone(&self.board.live));
+        let sending = senders.spawn(async move { load.run(&sent, &live).await });
+        let loading = async { sending.await.context("the load generator has a fault") };
         let (outcomes, (scale_in, rollout)) =
             try_join(loading, self.scenes(timeline, begin)).await?;
         if outcomes.len() != plan.len() {
