@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, timeout};
 
 use super::record::{Follower, Summary, now_micros};
@@ -40,6 +40,8 @@ pub struct Pod {
     /// Its own record.
     pub record: Record,
     child: Child,
+    /// Open until the server has ended: it takes its end for ours, and would not finish its record.
+    _stdin: ChildStdin,
 }
 
 /// A child process of this very program. It dies with its handle, and does not see the terminal's Ctrl-C:
@@ -70,6 +72,8 @@ impl Pod {
             .spawn()
             .with_context(|| format!("start server {name}"))?;
         let stdout = child.stdout.take().context("a server without an output")?;
+        // Waiting for the child would close it.
+        let stdin = child.stdin.take().context("a server without an input")?;
         let mut line = String::new();
         timeout(START_LIMIT, BufReader::new(stdout).read_line(&mut line))
             .await
@@ -84,6 +88,7 @@ impl Pod {
             address,
             record,
             child,
+            _stdin: stdin,
         })
     }
 
@@ -168,6 +173,9 @@ pub async fn stop(
         pod.child.kill().await?;
     }
     let summary = read(&pod.record)?;
+    if !killed && summary.sigterm.is_none() {
+        bail!("the record of {} does not reach to its SIGTERM", pod.name);
+    }
     Ok(Ending {
         name: pod.name,
         in_flight_at_hook,
