@@ -15,7 +15,7 @@ use super::problem::Refusal;
 use super::routes::Shared;
 use super::schema::{Cause, HoldAsk, HoldLine};
 use super::{request, status};
-use crate::drain::{HoldKey, HoldRequest, HoldUpdate, ReleaseCause, Released};
+use crate::drain::{HoldKey, HoldRequest, HoldScope, HoldUpdate, ReleaseCause, Released};
 
 pub(super) async fn hold(
     State(parts): State<Shared>,
@@ -44,11 +44,12 @@ fn read(ask: &HoldAsk) -> Result<HoldRequest, Refusal> {
             id: ask.key.clone(),
             container: String::new(),
         },
-        targets: ask
-            .targets
-            .iter()
-            .map(|text| request::target("targets", text, &ask.namespace))
-            .collect::<Result<_, _>>()?,
+        scope: HoldScope::Targets(
+            ask.targets
+                .iter()
+                .map(|text| request::target("targets", text, &ask.namespace))
+                .collect::<Result<_, _>>()?,
+        ),
         grace: request::seconds("graceSeconds", ask.grace_seconds)?,
         restart: ask.restart,
     })

@@ -27,6 +27,7 @@ pub(crate) fn endpoint(
 ) -> EndpointReport {
     EndpointReport {
         address: address.to_owned(),
+        pod: None,
         pod_uid: None,
         state,
         description: description.to_owned(),

@@ -37,6 +37,16 @@ pub(super) enum Command {
         timeout: Option<Duration>,
         reply: oneshot::Sender<Result<Vec<EndpointId>, TargetError>>,
     },
+    CameBack {
+        key: HoldKey,
+    },
+    PodGone {
+        uid: Arc<str>,
+    },
+    Shorten {
+        key: HoldKey,
+        remaining: Duration,
+    },
     Report {
         reply: oneshot::Sender<Vec<BackendReport>>,
     },
@@ -48,7 +58,10 @@ pub(super) enum Command {
         done: oneshot::Sender<()>,
     },
     /// What the live look-up said of a hold whose caller vanished.
-    LookedUp { key: HoldKey, leaving: Leaving },
+    LookedUp {
+        key: HoldKey,
+        leaving: Leaving,
+    },
 }
 
 /// The runtime's clock, which tests can pause.
@@ -229,6 +242,12 @@ impl Coordinator {
                     self.holds.enabled(ids, &mut self.endpoints);
                 }
                 let _ = reply.send(set);
+            }
+            Command::CameBack { key } => self.holds.came_back(&key, &mut self.endpoints),
+            Command::PodGone { uid } => self.holds.pod_gone(&uid, &mut self.endpoints),
+            Command::Shorten { key, remaining } => {
+                self.holds
+                    .shorten(&key, now + remaining, &mut self.endpoints);
             }
             Command::Report { reply } => {
                 let _ = reply.send(self.endpoints.report(now));

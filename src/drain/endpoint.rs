@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use super::coordinator::{DataPlane, Emptied};
 use super::{Entry, Journal};
 use crate::gate::{Gate, Generation, State, Wake};
-use crate::model::drain::{Action, Causes, Drain, Event, wish};
-use crate::model::report::EndpointReport;
-use crate::model::{AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Member};
+use crate::model::drain::{Action, Causes, Drain, Event, Held, StoppingSince, wish};
+use crate::model::report::{EndpointReport, ServiceState, UNHEALTHY};
+use crate::model::{AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Member, Stopping};
 
 pub(super) struct Endpoint {
     pub(super) gate: Arc<Gate>,
@@ -61,24 +61,32 @@ impl Wake for WakeCoordinator {
 }
 
 impl Endpoint {
-    /// An endpoint that serves.
+    /// An endpoint that serves; or, where its pod is `held` already, one that never has: closed and empty.
     pub(super) fn new(
         workers: usize,
         wake: mpsc::UnboundedSender<Emptied>,
         backend: &Backend,
         spec: &EndpointSpec,
+        held: Option<Held>,
         now: Instant,
     ) -> Self {
         let wake = Arc::new(WakeCoordinator {
             id: spec.id.clone(),
             emptied: wake,
         });
+        let (state, drain) = match held {
+            None => (State::Open, Drain::Serving { since: now }),
+            Some(_) => (State::Closed, Drain::empty(now)),
+        };
         Self {
-            gate: Arc::new(Gate::new(workers, State::Open, wake)),
+            gate: Arc::new(Gate::new(workers, state, wake)),
             spec: spec.clone(),
             policy: backend.draining,
-            causes: Causes::new(AdminState::Enabled, now),
-            drain: Drain::Serving { since: now },
+            causes: Causes {
+                held,
+                ..Causes::new(AdminState::Enabled, now)
+            },
+            drain,
             emptied_at: None,
             cut_before: 0,
             last_drain: None,
@@ -110,6 +118,7 @@ impl Endpoint {
         self.spec = spec.clone();
         self.policy = backend.draining;
         self.runs = true;
+        self.set_stopping(spec.stopping, now);
         self.set_configured(
             AdminState::narrowest(spec.admin_state, backend.admin_state),
             now,
@@ -120,6 +129,17 @@ impl Endpoint {
         if self.causes.configured.0 != configured {
             self.causes.configured = (configured, now);
         }
+    }
+
+    /// Its pod's end counts from when it was first seen: no other machine's clock is trusted.
+    fn set_stopping(&mut self, stopping: Option<Stopping>, now: Instant) {
+        self.causes.stopping = stopping.map(|pod| {
+            let since = self.causes.stopping.map_or(now, |known| known.since);
+            StoppingSince {
+                since,
+                until: since + pod.grace,
+            }
+        });
     }
 
     /// The workers run the configuration of this number. If neither it nor a later one has the endpoint, it
@@ -161,7 +181,7 @@ impl Endpoint {
             && matches!(self.drain, Drain::Serving { .. })
             && self.causes.reason().is_none()
             && self.holds == 0
-            && self.spec.weight > 0
+            && self.spec.share() > 0
     }
 
     /// Steps it as far as it goes now. `replaceable`: another endpoint of its Backend takes new work.
@@ -260,7 +280,13 @@ impl Endpoint {
 
     pub(super) fn report(&self, now: Instant) -> EndpointReport {
         let admin_state = self.causes.admin_state();
-        let (state, description) = self.drain.describe(admin_state);
+        let unready = self.drain.is_open() && !self.spec.ready;
+        let (state, description) = if unready {
+            (ServiceState::OutOfService, UNHEALTHY)
+        } else {
+            self.drain.describe(admin_state)
+        };
+        let reason = self.causes.reason().or(unready.then_some("NotReady"));
         let deadline = match self.drain {
             Drain::Draining {
                 order, cut: false, ..
@@ -269,13 +295,14 @@ impl Endpoint {
         };
         EndpointReport {
             address: self.spec.address.to_string(),
+            pod: self.spec.pod.as_ref().map(ToString::to_string),
             pod_uid: match &self.spec.id.member {
                 Member::Static(_) => None,
                 Member::Pod { uid, .. } => Some(uid.to_string()),
             },
             state,
             description: description.to_owned(),
-            reason: self.causes.reason().map(str::to_owned),
+            reason: reason.map(str::to_owned),
             admin_state,
             weight: self.spec.weight,
             in_flight: self.gate.in_flight(),

@@ -15,13 +15,15 @@ use crate::model::drain::{Drain, Held, Operator};
 use crate::model::report::{
     BackendReport, DEREGISTERING, EndpointReport, IN_SERVICE, ServiceState,
 };
-use crate::model::{AdminState, DrainPolicy, EndpointId, ObjectName, Snapshot, Target};
+use crate::model::{AdminState, DrainPolicy, EndpointId, Member, ObjectName, Snapshot, Target};
 
 pub(super) struct Endpoints {
     workers: usize,
     wake: mpsc::UnboundedSender<Emptied>,
     journal: Journal,
     by_id: BTreeMap<EndpointId, Endpoint>,
+    /// Pods that are held, by UID: an endpoint of one that comes now comes closed.
+    held_pods: BTreeMap<Arc<str>, Held>,
     /// Configurations so far.
     configurations: u64,
     changed: bool,
@@ -54,6 +56,7 @@ impl Endpoints {
             wake,
             journal,
             by_id: BTreeMap::new(),
+            held_pods: BTreeMap::new(),
             configurations: 0,
             changed: false,
         }
@@ -70,8 +73,12 @@ impl Endpoints {
         let mut gates = HashMap::new();
         for backend in &snapshot.backends {
             for spec in &backend.endpoints {
+                let held = match &spec.id.member {
+                    Member::Pod { uid, .. } => self.held_pods.get(uid).copied(),
+                    Member::Static(_) => None,
+                };
                 let endpoint = self.by_id.entry(spec.id.clone()).or_insert_with(|| {
-                    Endpoint::new(self.workers, self.wake.clone(), backend, spec, now)
+                    Endpoint::new(self.workers, self.wake.clone(), backend, spec, held, now)
                 });
                 endpoint.prepare(self.configurations, backend, spec, now);
                 gates.insert(spec.id.clone(), Arc::clone(&endpoint.gate));
@@ -167,6 +174,25 @@ impl Endpoints {
             });
         }
         Ok(ids)
+    }
+
+    /// The endpoints of a pod.
+    pub(super) fn of_pod(&self, uid: &str) -> Vec<EndpointId> {
+        let is_its = |id: &&EndpointId| match &id.member {
+            Member::Pod { uid: own, .. } => **own == *uid,
+            Member::Static(_) => false,
+        };
+        self.by_id.keys().filter(is_its).cloned().collect()
+    }
+
+    /// From now on whatever is heard of the pod begins closed.
+    pub(super) fn hold_pod(&mut self, uid: &Arc<str>, held: Held) {
+        self.held_pods.entry(Arc::clone(uid)).or_insert(held);
+    }
+
+    /// The pod is not held any more.
+    pub(super) fn unhold_pod(&mut self, uid: &str) {
+        self.held_pods.remove(uid);
     }
 
     fn backend_names(&self) -> Vec<String> {

@@ -7,8 +7,10 @@ use tokio::sync::mpsc;
 
 use super::coordinator::Leaving;
 use super::endpoints::{Confirmed, Endpoints, Looked};
+use super::standing::Standing;
 use super::{
-    Entry, HoldKey, HoldRequest, HoldUpdate, Journal, ReleaseCause, Released, TargetError,
+    Entry, HoldKey, HoldRequest, HoldScope, HoldUpdate, Journal, ReleaseCause, Released,
+    TargetError,
 };
 use crate::model::EndpointId;
 use crate::model::drain::Held;
@@ -24,6 +26,8 @@ const CUT_TAKES: Duration = Duration::from_millis(100);
 pub(super) struct Holds {
     journal: Journal,
     by_key: BTreeMap<HoldKey, Hold>,
+    /// Pods that were let go and have not come back.
+    standing: Standing,
 }
 
 struct Hold {
@@ -155,6 +159,7 @@ impl Holds {
         Self {
             journal,
             by_key: BTreeMap::new(),
+            standing: Standing::default(),
         }
     }
 
@@ -169,12 +174,7 @@ impl Holds {
         endpoints: &mut Endpoints,
         now: Instant,
     ) -> Result<mpsc::UnboundedReceiver<HoldUpdate>, TargetError> {
-        let mut ids = Vec::new();
-        for target in &request.targets {
-            ids.extend(endpoints.resolve(target)?);
-        }
-        ids.sort();
-        ids.dedup();
+        let ids = covered(&request.scope, endpoints)?;
         let (caller, updates) = mpsc::unbounded_channel();
         self.forget_unheard(&request.key, endpoints);
         let deadline = now + allowed(&request, &ids, endpoints);
@@ -195,6 +195,9 @@ impl Holds {
             since: now,
             deadline,
         };
+        if let HoldScope::Pod(uid) = &request.scope {
+            endpoints.hold_pod(uid, terms);
+        }
         for id in &ids {
             hold.cover(id, terms, endpoints, now);
         }
@@ -258,10 +261,14 @@ impl Holds {
             });
             ended.push(key.clone());
         }
-        for hold in ended.iter().filter_map(|key| self.by_key.remove(key)) {
+        for key in ended {
+            let Some(hold) = self.by_key.remove(&key) else {
+                continue;
+            };
             for id in hold.release.endpoints() {
                 endpoints.unhold(id);
             }
+            self.standing.released(key);
         }
         again
     }
@@ -327,9 +334,47 @@ impl Holds {
         if let Some(hold) = self.by_key.remove(key) {
             for id in hold.release.endpoints() {
                 endpoints.unhold(id);
-                endpoints.withdraw_hold(id);
             }
-            (self.journal)(&Entry::HoldWithdrawn { key: key.clone() });
+            self.serve_on(key, &hold.ids(), endpoints);
+        }
+    }
+
+    /// What a hold that is over for nothing covered serves on, where no other one wants it closed. With a
+    /// pod goes what was heard of it only after it was let go.
+    fn serve_on(&mut self, key: &HoldKey, ids: &[EndpointId], endpoints: &mut Endpoints) {
+        (self.journal)(&Entry::HoldWithdrawn { key: key.clone() });
+        if self.by_key.keys().any(|other| other.id == key.id) || self.standing.has_pod(&key.id) {
+            return;
+        }
+        endpoints.unhold_pod(&key.id);
+        for id in ids.iter().chain(&endpoints.of_pod(&key.id)) {
+            endpoints.withdraw_hold(id);
+        }
+    }
+
+    /// The hold's container runs anew and is ready: the proof that Law 6 asks for.
+    pub(super) fn came_back(&mut self, key: &HoldKey, endpoints: &mut Endpoints) {
+        self.withdraw(key, endpoints);
+        if self.standing.came_back(key) {
+            self.serve_on(key, &[], endpoints);
+        }
+    }
+
+    /// Nothing of that pod comes back. A hold whose caller still waits goes on to its own end.
+    pub(super) fn pod_gone(&mut self, uid: &str, endpoints: &mut Endpoints) {
+        self.standing.forget_pod(uid);
+        if !self.by_key.keys().any(|key| key.id == uid) {
+            endpoints.unhold_pod(uid);
+        }
+    }
+
+    /// The caller of the hold can wait only until then.
+    pub(super) fn shorten(&mut self, key: &HoldKey, deadline: Instant, endpoints: &mut Endpoints) {
+        if let Some(hold) = self.by_key.get_mut(key) {
+            hold.release.shorten(deadline);
+            for id in hold.release.endpoints() {
+                endpoints.shorten_hold(id, deadline);
+            }
         }
     }
 
@@ -342,6 +387,23 @@ impl Holds {
             .map(|at| if at > now { at } else { at + CUT_TAKES })
             .min()
     }
+}
+
+/// The endpoints that a hold waits for, as far as they are known.
+fn covered(scope: &HoldScope, endpoints: &Endpoints) -> Result<Vec<EndpointId>, TargetError> {
+    let mut ids = match scope {
+        HoldScope::Pod(uid) => endpoints.of_pod(uid),
+        HoldScope::Targets(targets) => {
+            let mut all = Vec::new();
+            for target in targets {
+                all.extend(endpoints.resolve(target)?);
+            }
+            all
+        }
+    };
+    ids.sort();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// How long a hold of these may last: what the caller can wait, or what the Backends allow, whichever is

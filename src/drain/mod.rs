@@ -9,6 +9,7 @@ mod coordinator;
 mod endpoint;
 mod endpoints;
 mod holds;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -105,11 +106,21 @@ pub struct HoldRequest {
     /// Who asks.
     pub key: HoldKey,
     /// The endpoints to wait for.
-    pub targets: Vec<Target>,
+    pub scope: HoldScope,
     /// What the caller can wait at most; the Backend's drain timeout where absent or longer.
     pub grace: Option<Duration>,
     /// The server comes back: `restartTimeoutSeconds` in place of `timeoutSeconds`.
     pub restart: bool,
+}
+
+/// What a hold waits for.
+#[derive(Clone, Debug)]
+pub enum HoldScope {
+    /// What a person named; each must be there.
+    Targets(Vec<Target>),
+    /// Every endpoint of the pod with this UID, in whichever Backends. One that this process hears of only
+    /// later begins closed, so a pod of which nothing is known can be let go at once (Law 2).
+    Pod(Arc<str>),
 }
 
 /// What a holder hears.
@@ -226,6 +237,26 @@ impl Handle {
             reply,
         })
         .await?
+    }
+
+    /// The container of that hold was restarted and is ready again: where nothing else holds its pod, the
+    /// pod serves on (Law 6).
+    pub fn came_back(&self, key: HoldKey) {
+        // Fails only where the process is going down.
+        let _ = self.commands.send(coordinator::Command::CameBack { key });
+    }
+
+    /// The pod's object is gone: what was kept of its holds is of no use any more (PITFALLS 7).
+    pub fn pod_gone(&self, uid: Arc<str>) {
+        let _ = self.commands.send(coordinator::Command::PodGone { uid });
+    }
+
+    /// The caller of that hold can wait only so much longer: its pod's grace was shortened. A hold never
+    /// gets longer by this.
+    pub fn shorten(&self, key: HoldKey, remaining: Duration) {
+        let _ = self
+            .commands
+            .send(coordinator::Command::Shorten { key, remaining });
     }
 
     /// Every Backend as it is now, sorted by name.

@@ -2,6 +2,7 @@
 //! nothing else stands in a release's way.
 
 mod asked_again;
+mod pods;
 mod vanished;
 
 use std::net::SocketAddr;
@@ -77,12 +78,9 @@ fn id(port: u16) -> EndpointId {
 }
 
 fn snapshot(ports: &[u16], draining: DrainPolicy) -> Arc<Snapshot> {
-    let endpoints = ports.iter().map(|port| EndpointSpec {
-        id: id(*port),
-        address: address(*port),
-        weight: 1,
-        admin_state: AdminState::Enabled,
-    });
+    let endpoints = ports
+        .iter()
+        .map(|port| EndpointSpec::fixed(id(*port), address(*port), 1, AdminState::Enabled));
     let backend = Backend {
         name: web(),
         endpoints: endpoints.collect(),
@@ -157,7 +155,7 @@ impl Scene {
                 id: key.to_owned(),
                 container: String::new(),
             },
-            targets: ports.iter().map(|port| target(*port)).collect(),
+            scope: HoldScope::Targets(ports.iter().map(|port| target(*port)).collect()),
             grace,
             restart: false,
         };

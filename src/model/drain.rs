@@ -18,8 +18,19 @@ pub struct Causes {
     pub operator: Option<Operator>,
     /// Since when it is gone from its Backend.
     pub removed: Option<Instant>,
+    /// Its pod is being stopped, hook or not.
+    pub stopping: Option<StoppingSince>,
     /// Its server asked to be let go.
     pub held: Option<Held>,
+}
+
+/// A pod's end as it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoppingSince {
+    /// When it was first seen.
+    pub since: Instant,
+    /// When it is killed at the latest.
+    pub until: Instant,
 }
 
 /// An admin state set at run time.
@@ -50,6 +61,7 @@ impl Causes {
             configured: (configured, now),
             operator: None,
             removed: None,
+            stopping: None,
             held: None,
         }
     }
@@ -65,11 +77,15 @@ impl Causes {
     pub fn reason(&self) -> Option<&'static str> {
         match self.admin_state() {
             AdminState::Disabled => return Some("AdminStateDisabled"),
-            AdminState::Draining if self.held.is_none() => return Some("AdminStateDraining"),
+            AdminState::Draining if self.held.is_none() && self.stopping.is_none() => {
+                return Some("AdminStateDraining");
+            }
             AdminState::Draining | AdminState::Enabled => {}
         }
         if self.held.is_some() {
             Some("Held")
+        } else if self.stopping.is_some() {
+            Some("PodStopping")
         } else if self.removed.is_some() {
             Some("Removed")
         } else {
@@ -77,7 +93,18 @@ impl Causes {
         }
     }
 
-    /// When the first of the causes that are not holds began, with the timeout each of them gets.
+    /// Since when its server is about to end, and when that has to be over: as its hook says, and without
+    /// a hook as its pod's object says.
+    fn ending(&self, policy: &DrainPolicy) -> Option<(Instant, Instant)> {
+        let stopping = self
+            .stopping
+            .map(|pod| (pod.since, pod.until.min(pod.since + policy.timeout)));
+        self.held
+            .map(|held| (held.since, held.deadline))
+            .or(stopping)
+    }
+
+    /// When the first of the causes that leave the server running began, with the timeout each of them gets.
     fn departures(&self, policy: &DrainPolicy) -> impl Iterator<Item = (Instant, Instant)> {
         let configured = (self.configured.0 == AdminState::Draining)
             .then(|| (self.configured.1, self.configured.1 + policy.timeout));
@@ -95,9 +122,9 @@ impl Causes {
 pub enum Wish {
     /// Take new work.
     Serve,
-    /// Held, but the last that could serve: take new work until then (DESIGN section 5).
+    /// About to end, but the last that could serve: take new work until then (DESIGN section 5).
     KeepServing {
-        /// Half of the hold's time.
+        /// Half of the time it has.
         until: Instant,
     },
     /// Take nothing new; finish what is there.
@@ -126,18 +153,18 @@ pub fn wish(causes: &Causes, policy: &DrainPolicy, replaceable: bool, now: Insta
     let departure = causes
         .departures(policy)
         .reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
-    let order = match (departure, causes.held) {
+    let order = match (departure, causes.ending(policy)) {
         (None, None) => return Wish::Serve,
-        (None, Some(held)) => {
-            let until = held.since + held.deadline.saturating_duration_since(held.since) / 2;
+        (None, Some((since, deadline))) => {
+            let until = since + deadline.saturating_duration_since(since) / 2;
             let last = policy.last_endpoint == LastEndpoint::KeepServing && !replaceable;
             if last && policy.enabled && now < until {
                 return Wish::KeepServing { until };
             }
-            (held.since, held.deadline)
+            (since, deadline)
         }
         (Some(left), None) => left,
-        (Some(left), Some(held)) => (left.0.min(held.since), left.1.min(held.deadline)),
+        (Some(left), Some(ending)) => (left.0.min(ending.0), left.1.min(ending.1)),
     };
     if !policy.enabled {
         return Wish::Cut;
@@ -222,6 +249,16 @@ pub enum Action {
 }
 
 impl Drain {
+    /// Closed, and never had anything in flight.
+    pub fn empty(now: Instant) -> Self {
+        Drain::Drained {
+            since: now,
+            took: Duration::ZERO,
+            empty: now,
+            cut: false,
+        }
+    }
+
     /// The next state, and what is to be done. `next_generation` is the one that the gate will have
     /// after its next change.
     #[must_use]

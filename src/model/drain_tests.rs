@@ -259,6 +259,17 @@ fn what_the_causes_ask_for_as_a_table() {
         removed: Some(t),
         ..base.clone()
     };
+    let stopping = Causes {
+        stopping: Some(StoppingSince {
+            since: t,
+            until: at(30),
+        }),
+        ..base.clone()
+    };
+    let stopping_and_held = Causes {
+        held: held.held,
+        ..stopping.clone()
+    };
     let operator = |state, timeout| Causes {
         operator: Some(Operator {
             state,
@@ -276,6 +287,23 @@ fn what_the_causes_ask_for_as_a_table() {
     let rows = [
         ("nothing", &base, &policy, true, 0, Wish::Serve),
         ("held", &held, &policy, true, 0, drain(0, 40)),
+        ("its pod stops", &stopping, &policy, true, 0, drain(0, 30)),
+        (
+            "its pod stops, the last",
+            &stopping,
+            &policy,
+            false,
+            0,
+            Wish::KeepServing { until: at(15) },
+        ),
+        (
+            "its pod stops and its hook has called",
+            &stopping_and_held,
+            &policy,
+            true,
+            0,
+            drain(0, 40),
+        ),
         (
             "held, the last",
             &held,

@@ -17,6 +17,6 @@ pub use identity::{EndpointId, Member, ObjectName};
 pub use snapshot::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointSpec, HostPattern, LastEndpoint,
     Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts, Snapshot,
-    WeightedBackend,
+    Stopping, WeightedBackend,
 };
 pub use target::Target;

@@ -20,6 +20,10 @@ pub const DEREGISTERING: &str = "Instance deregistration currently in progress";
 /// Drained, released, disabled or gone.
 pub const DEREGISTERED: &str = "Instance is not currently registered with the LoadBalancer";
 
+/// Unhealthy: no new work; what is in flight is completed, whatever the drain timeout is.
+pub const UNHEALTHY: &str =
+    "Instance has failed at least the UnhealthyThreshold number of health checks consecutively";
+
 /// One endpoint, as status, CLI and metrics show it. Times are relative, in milliseconds, so that no
 /// reader needs our clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +31,9 @@ pub const DEREGISTERED: &str = "Instance is not currently registered with the Lo
 pub struct EndpointReport {
     /// Address and port requests go to.
     pub address: String,
+    /// The pod's name; absent for a static endpoint.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pod: Option<String>,
     /// The pod's UID; absent for a static endpoint.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pod_uid: Option<String>,
@@ -35,7 +42,7 @@ pub struct EndpointReport {
     /// Classic ELB's words for why.
     pub description: String,
     /// Why it is not plainly in service, one CamelCase word (`AdminStateDraining`, `AdminStateDisabled`,
-    /// `Held`, `Removed`); absent where it is.
+    /// `Held`, `PodStopping`, `Removed`, `NotReady`); absent where it is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
     /// What the operator wants of it: its own and its Backend's state and what was set at run time, narrowest first.

@@ -253,6 +253,45 @@ pub struct EndpointSpec {
     pub weight: u32,
     /// What its own object says: for a static endpoint its `adminState`, for a pod its annotation.
     pub admin_state: AdminState,
+    /// It can take requests: false for a pod that is not ready. It gets no new work then; what it has may
+    /// finish, without a deadline.
+    pub ready: bool,
+    /// Its pod has a deletionTimestamp.
+    pub stopping: Option<Stopping>,
+    /// Its pod's name; absent for a static endpoint.
+    pub pod: Option<Arc<str>>,
+}
+
+impl EndpointSpec {
+    /// An address that a person wrote down: nothing but they says how it is.
+    pub fn fixed(
+        id: EndpointId,
+        address: SocketAddr,
+        weight: u32,
+        admin_state: AdminState,
+    ) -> Self {
+        Self {
+            id,
+            address,
+            weight,
+            admin_state,
+            ready: true,
+            stopping: None,
+            pod: None,
+        }
+    }
+
+    /// The share of its Backend's requests that it gets now.
+    pub fn share(&self) -> u32 {
+        if self.ready { self.weight } else { 0 }
+    }
+}
+
+/// A pod that is being stopped, as its object says. Its hook calls by itself; this is what is known without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopping {
+    /// What is left of its life when its deletion begins: its deletionGracePeriodSeconds.
+    pub grace: Duration,
 }
 
 /// How an endpoint is chosen.

@@ -87,15 +87,12 @@ fn fixed(name: &ObjectName, listed: &[written::StaticEndpoint]) -> (Vec<Endpoint
             continue;
         };
         let address = SocketAddr::new(address, endpoint.port);
-        endpoints.push(EndpointSpec {
-            id: EndpointId {
-                backend: name.clone(),
-                member: Member::Static(address),
-            },
-            address,
-            weight: endpoint.weight,
-            admin_state: admin_state(endpoint.admin_state),
-        });
+        let id = EndpointId {
+            backend: name.clone(),
+            member: Member::Static(address),
+        };
+        let state = admin_state(endpoint.admin_state);
+        endpoints.push(EndpointSpec::fixed(id, address, endpoint.weight, state));
     }
     (endpoints, faults)
 }

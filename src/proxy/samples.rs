@@ -48,12 +48,7 @@ pub(super) fn serving(port: u16, endpoint: SocketAddr) -> (EndpointId, Arc<Snaps
         backend: name.clone(),
         member: Member::Static(endpoint),
     };
-    let spec = EndpointSpec {
-        id: id.clone(),
-        address: endpoint,
-        weight: 1,
-        admin_state: AdminState::Enabled,
-    };
+    let spec = EndpointSpec::fixed(id.clone(), endpoint, 1, AdminState::Enabled);
     let backend = Backend {
         name,
         endpoints: vec![spec],

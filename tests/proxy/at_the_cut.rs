@@ -73,12 +73,7 @@ fn spec(address: SocketAddr) -> EndpointSpec {
         backend: ObjectName::new("default", "web"),
         member: Member::Static(address),
     };
-    EndpointSpec {
-        id,
-        address,
-        weight: 1,
-        admin_state: AdminState::Enabled,
-    }
+    EndpointSpec::fixed(id, address, 1, AdminState::Enabled)
 }
 
 fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot {

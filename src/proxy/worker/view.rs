@@ -130,7 +130,7 @@ impl Upstreams {
             let (id, gate) = (spec.id.clone(), Arc::clone(gate));
             Rc::new(Upstream::new(id, spec.address, self.last_key, gate))
         });
-        upstream.set_weight(spec.weight);
+        upstream.set_weight(spec.share());
         self.by_id.insert(spec.id.clone(), Rc::clone(&upstream));
         upstream
     }
