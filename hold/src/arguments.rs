@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::duration::{DurationError, parse_duration};
+use crate::pod::{HookService, Pod};
 use crate::wait::Options;
 
 /// What `--help` prints.
@@ -12,6 +13,8 @@ pub const HELP: &str = "\
 lastcall-hold: waits until nothing is in flight on a server, so that it can stop
 
 Usage: lastcall-hold [OPTIONS] TARGET...
+       lastcall-hold --pod --container NAME [OPTIONS]
+       lastcall-hold install FOLDER --service NAME --address IP --port PORT --ca PEM
 
   TARGET is be/NAME/ADDRESS:PORT (one endpoint of a Backend) or be/NAME (all of its endpoints).
   lastcall gives the targets no new requests from now on; this program ends when the last request
@@ -31,14 +34,25 @@ Options:
   -o, --output FORMAT      text, or json: one line on stdout at the end [default: text]
   -q, --quiet              no progress on stderr; a warning is still printed when requests were
                            cut or lastcall could not be asked
+      --pod                in a pod, as its preStop hook: asks the hook service; the pod's token says
+                           what is held
+      --container NAME     with --pod: the container whose hook this is
+      --service-file PATH  with --pod: what names the hook service
+                           [default: /.lastcall/service.json]
+      --token PATH         with --pod: the pod's service account token
+                           [default: /.lastcall-token/token]
   -h, --help               print this
   -V, --version            print the version
+
+install copies this program into FOLDER, with a file that says where --pod asks: what the init
+container does. --service is the hook service's name (lastcall-hook.lastcall.svc), --address its
+ClusterIP, --ca the certificate authority in PEM.
 
 lastcall may crash or restart meanwhile: the hold is asked for again until it is released or its
 deadline has come. Without any answer the deadline is --grace.
 
 Exit codes:
-  0  the server may stop: drained, or the deadline came (with a warning: a hook that fails would
+  0  the server may stop: drained, lastcall is no longer installed, or the deadline came (with a warning: a hook that fails would
      not keep the server alive either, it would only turn a stop into a failure)
   1  lastcall refused for another reason than those below
   2  the command line is wrong, or there is no such target
@@ -65,6 +79,13 @@ pub enum Wish {
         /// Print no progress.
         quiet: bool,
     },
+    /// Copy the program into a pod's shared folder.
+    Install {
+        /// The folder.
+        folder: PathBuf,
+        /// What the hook has to know.
+        service: HookService,
+    },
 }
 
 /// The command line is wrong.
@@ -90,12 +111,16 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     socket_env: Option<OsString>,
 ) -> Result<Wish, UsageError> {
+    let mut rest = arguments.into_iter().peekable();
+    if rest.next_if(|first| first == "install").is_some() {
+        return install(rest);
+    }
     let mut options = Options::new(Vec::new());
+    let mut pod = PodOptions::default();
     if let Some(socket) = socket_env.filter(|socket| !socket.is_empty()) {
         options.socket = PathBuf::from(socket);
     }
     let (mut json, mut quiet, mut only_targets) = (false, false, false);
-    let mut rest = arguments.into_iter();
     while let Some(argument) = rest.next() {
         let argument = text(argument)?;
         if only_targets || !argument.starts_with('-') {
@@ -124,18 +149,109 @@ pub fn parse(
             "-o" | "--output" => json = output_is_json(&value()?)?,
             "--restart" => options.restart = true,
             "-q" | "--quiet" => quiet = true,
+            "--pod" => pod.wanted = true,
+            "--container" => pod.container = Some(value()?),
+            "--service-file" => pod.service = Some(PathBuf::from(value()?)),
+            "--token" => pod.token = Some(PathBuf::from(value()?)),
             _ => return Err(UsageError(format!("{flag} is no option"))),
         }
         if given.is_some() {
             return Err(UsageError(format!("{flag} takes no value")));
         }
     }
-    check_targets(&options.targets)?;
+    match pod.read(&options)? {
+        Some(pod) => options.pod = Some(pod),
+        None => check_targets(&options.targets)?,
+    }
     Ok(Wish::Hold {
         options,
         json,
         quiet,
     })
+}
+
+/// What goes with `--pod`.
+#[derive(Default)]
+struct PodOptions {
+    wanted: bool,
+    container: Option<String>,
+    service: Option<PathBuf>,
+    token: Option<PathBuf>,
+}
+
+impl PodOptions {
+    /// The pod's hold, if it is one. What says whose hold it is elsewhere has no place beside it.
+    fn read(self, options: &Options) -> Result<Option<Pod>, UsageError> {
+        let refuse = |why: &str| Err(UsageError(why.to_owned()));
+        if !self.wanted {
+            return match (self.container, self.service, self.token) {
+                (None, None, None) => Ok(None),
+                _ => refuse("--container, --service-file and --token go with --pod"),
+            };
+        }
+        let named = !options.targets.is_empty() || options.key.is_some() || options.restart;
+        if named || options.grace.is_some() {
+            return refuse(
+                "--pod takes no TARGET, --key, --restart or --grace: the pod's token and object say what is held, and how long",
+            );
+        }
+        let Some(container) = self.container.filter(|name| !name.is_empty()) else {
+            return refuse("--pod needs --container");
+        };
+        let mut pod = Pod::new(container);
+        if let Some(service) = self.service {
+            pod.service = service;
+        }
+        if let Some(token) = self.token {
+            pod.token = token;
+        }
+        Ok(Some(pod))
+    }
+}
+
+/// `install FOLDER` and its options, all of which are needed.
+fn install(arguments: impl Iterator<Item = OsString>) -> Result<Wish, UsageError> {
+    let mut folder = None;
+    let (mut name, mut address, mut port, mut ca) = (None, None, None, None);
+    let mut rest = arguments;
+    while let Some(argument) = rest.next() {
+        let argument = text(argument)?;
+        let mut value = || match rest.next() {
+            Some(value) => text(value),
+            None => Err(UsageError(format!("{argument} needs a value"))),
+        };
+        match argument.as_str() {
+            "--service" => name = Some(value()?),
+            "--address" => address = Some(parsed("--address", "an IP address", &value()?)?),
+            "--port" => port = Some(parsed("--port", "a port, 1 to 65535", &value()?)?),
+            "--ca" => ca = Some(value()?),
+            flag if flag.starts_with('-') => {
+                return Err(UsageError(format!("{flag} is no option of install")));
+            }
+            _ if folder.is_some() => return Err(UsageError("more than one FOLDER".to_owned())),
+            _ => folder = Some(PathBuf::from(&argument)),
+        }
+    }
+    match (folder, name, address, port, ca) {
+        (Some(folder), Some(name), Some(address), Some(port), Some(ca)) => Ok(Wish::Install {
+            folder,
+            service: HookService {
+                name,
+                address,
+                port,
+                ca,
+            },
+        }),
+        _ => Err(UsageError(
+            "install needs FOLDER, --service, --address, --port and --ca".to_owned(),
+        )),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(flag: &str, what: &str, value: &str) -> Result<T, UsageError> {
+    value
+        .parse()
+        .map_err(|_| UsageError(format!("{flag}: {value:?} is not {what}")))
 }
 
 fn text(argument: OsString) -> Result<String, UsageError> {
@@ -234,6 +350,15 @@ mod tests {
             ("--frobnicate be/a", "--frobnicate is no option"),
             ("--restart=yes be/a", "--restart takes no value"),
             ("-o yaml be/a", "text or json"),
+            ("--pod", "--pod needs --container"),
+            ("--pod --container app be/a", "takes no TARGET"),
+            ("--pod --container app --grace 3s", "--grace"),
+            ("--container app be/a", "go with --pod"),
+            ("install", "install needs FOLDER"),
+            ("install /f --port x", "--port: \"x\" is not a port"),
+            ("install /f --port 0x", "is not a port"),
+            ("install /f /g", "more than one FOLDER"),
+            ("install --grace", "--grace is no option of install"),
         ] {
             let error = read(line).unwrap_err().to_string();
             assert!(error.contains(says), "{line}: {error}");
@@ -243,8 +368,30 @@ mod tests {
     }
 
     #[test]
+    fn a_pods_hook_and_its_init_container_are_read() {
+        let Ok(Wish::Hold { options, .. }) = read("--pod --container app --token /t") else {
+            panic!()
+        };
+        let pod = options.pod.unwrap();
+        assert_eq!(pod.container, "app");
+        assert_eq!(pod.service, Path::new("/.lastcall/service.json"));
+        assert_eq!(pod.token, Path::new("/t"));
+        let line = "install /f --service lastcall-hook.lastcall.svc --address 10.96.0.7 --port 8443 --ca PEM";
+        let Ok(Wish::Install { folder, service }) = read(line) else {
+            panic!()
+        };
+        assert_eq!(folder, Path::new("/f"));
+        assert_eq!((service.port, service.ca.as_str()), (8443, "PEM"));
+    }
+
+    #[test]
     fn the_help_names_every_option() {
         for option in [
+            "--pod",
+            "--container",
+            "--service-file",
+            "--token",
+            "install FOLDER",
             "--admin-socket",
             "--grace",
             "--key",

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use lastcall_hold::arguments::{HELP, Wish, parse};
+use lastcall_hold::install::install;
 use lastcall_hold::{Options, Progress, run};
 
 fn main() -> ExitCode {
@@ -16,6 +17,12 @@ fn main() -> ExitCode {
             json,
             quiet,
         }) => return hold(&options, json, quiet),
+        Ok(Wish::Install { folder, service }) => {
+            if let Err(error) = install(&folder, &service) {
+                say(&format!("cannot install: {error}"));
+                return ExitCode::FAILURE;
+            }
+        }
         Err(error) => {
             say(&error.to_string());
             return ExitCode::from(2);

@@ -73,6 +73,11 @@ pub enum Outcome {
         /// The last reason why lastcall could not be asked, or that it held to the end.
         why: String,
     },
+    /// lastcall is no longer installed in the cluster: there is nobody who could send requests or count them.
+    Uninstalled {
+        /// How long was waited.
+        waited: Duration,
+    },
     /// lastcall does not know what was asked for, or the request is wrong; nothing was held.
     Refused(Problem),
 }
@@ -82,7 +87,7 @@ impl Outcome {
     /// either. 2 where the target is unknown or the request wrong, 1 for another refusal.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Outcome::Released { .. } | Outcome::GaveUp { .. } => 0,
+            Outcome::Released { .. } | Outcome::GaveUp { .. } | Outcome::Uninstalled { .. } => 0,
             Outcome::Refused(problem) if matches!(problem.status, 400 | 404) => 2,
             Outcome::Refused(_) => 1,
         }
@@ -114,6 +119,9 @@ impl Outcome {
             }),
             Outcome::GaveUp { waited, why } => json!({
                 "outcome": "gaveUp", "waitedMillis": millis(*waited), "detail": why,
+            }),
+            Outcome::Uninstalled { waited } => json!({
+                "outcome": "uninstalled", "waitedMillis": millis(*waited),
             }),
             Outcome::Refused(problem) => json!({
                 "outcome": "refused", "status": problem.status, "title": problem.title,
@@ -154,6 +162,11 @@ impl fmt::Display for Outcome {
             Outcome::GaveUp { waited, why } => write!(
                 f,
                 "WARNING: gave up at the deadline, after {:.3} s: {why}; requests may be in flight",
+                waited.as_secs_f64()
+            ),
+            Outcome::Uninstalled { waited } => write!(
+                f,
+                "WARNING: lastcall is no longer installed in this cluster, seen for {:.3} s: nobody counts requests",
                 waited.as_secs_f64()
             ),
             Outcome::Refused(problem) => {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::ask::{self, Reply};
+use crate::ask::{self, Ask, Reply};
 use crate::deadline::Deadline;
+use crate::pod::Pod;
 use crate::progress::{Outcome, Progress};
 use crate::socket::default_admin_socket;
 use crate::wire::{HoldAsk, HoldLine, default_namespace};
@@ -28,6 +29,9 @@ pub struct Options {
     /// A connection on which nothing is heard for so long is taken as lost. lastcall sends a heartbeat
     /// every 3 s.
     pub silence: Duration,
+    /// This runs in a pod: the hook service is asked in place of the socket, and the pod's token says what is
+    /// held.
+    pub pod: Option<Pod>,
     /// The first pause before asking again, and the longest; it doubles in between.
     pub pauses: (Duration, Duration),
 }
@@ -43,6 +47,7 @@ impl Options {
             grace: None,
             restart: false,
             silence: Duration::from_secs(10),
+            pod: None,
             pauses: (Duration::from_millis(50), Duration::from_secs(1)),
         }
     }
@@ -52,14 +57,27 @@ impl Options {
         format!("{}: {}", self.namespace, self.targets.join(" "))
     }
 
-    fn request(&self, grace: Option<Duration>) -> HoldAsk {
-        HoldAsk {
+    /// A hold of the pod that this runs in.
+    pub fn in_pod(pod: Pod) -> Self {
+        Self {
+            pod: Some(pod),
+            ..Self::new(Vec::new())
+        }
+    }
+
+    fn request(&self, grace: Option<Duration>) -> Ask {
+        if let Some(pod) = &self.pod {
+            // How long its pod lives is known there better than here.
+            return Ask::Pod(pod.clone());
+        }
+        let ask = HoldAsk {
             key: self.key.clone().unwrap_or_else(|| self.default_key()),
             targets: self.targets.clone(),
             namespace: self.namespace.clone(),
             grace_seconds: grace.map(|grace| grace.as_secs_f64()),
             restart: self.restart,
-        }
+        };
+        Ask::Socket(self.socket.clone(), ask)
     }
 }
 
@@ -75,6 +93,7 @@ pub fn run(options: &Options, out: &mut dyn FnMut(&Progress)) -> Outcome {
         held: false,
         pause: options.pauses.0,
         last: None,
+        gone_since: None,
     };
     loop {
         let why = match hold.call() {
@@ -96,7 +115,12 @@ struct Hold<'a> {
     held: bool,
     pause: Duration,
     last: Option<Progress>,
+    /// Since when the hook service is not there any more.
+    gone_since: Option<Instant>,
 }
+
+/// How long the hook service has to be gone: an upgrade may make it anew.
+const GONE_FOR: Duration = Duration::from_secs(5);
 
 impl Hold<'_> {
     /// One call; Err says why it brought no outcome.
@@ -106,7 +130,7 @@ impl Hold<'_> {
         let grace = grace.map(|grace| grace.max(Duration::from_millis(1)));
         let request = self.options.request(grace);
         let silence = self.options.silence;
-        let replies = ask::ask(self.options.socket.clone(), &request, silence)
+        let replies = ask::ask(request, silence)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
         loop {
             match self.next(&replies)? {
@@ -129,7 +153,11 @@ impl Hold<'_> {
     /// A request that never was right cannot become so. But a target that was held and is unknown now
     /// (lastcall came back with another folder) is doubt, and doubt holds to the deadline (Law 5).
     fn is_final(&self, status: u16) -> bool {
-        !self.held && (400..500).contains(&status) && !matches!(status, 408 | 425 | 429)
+        // A pod proves by its token who it is: what is wrong with that is doubt as well.
+        self.options.pod.is_none()
+            && !self.held
+            && (400..500).contains(&status)
+            && !matches!(status, 408 | 425 | 429)
     }
 
     fn next(&self, replies: &mpsc::Receiver<Reply>) -> Result<Reply, String> {
@@ -201,11 +229,29 @@ impl Hold<'_> {
                 why,
             });
         }
+        if self.is_uninstalled(now) {
+            return Some(Outcome::Uninstalled {
+                waited: now - self.start,
+            });
+        }
         let again_in = self.pause.min(left);
         self.tell(Progress::Lost { why, again_in });
         std::thread::sleep(again_in);
         self.pause = (self.pause * 2).min(self.options.pauses.1);
         None
+    }
+
+    /// Whether the hook service has been gone for a while (DESIGN section 6): nobody routes by lastcall then.
+    fn is_uninstalled(&mut self, now: Instant) -> bool {
+        let Some(pod) = &self.options.pod else {
+            return false;
+        };
+        if !pod.service().is_ok_and(|service| service.is_gone()) {
+            self.gone_since = None;
+            return false;
+        }
+        let since = *self.gone_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= GONE_FOR
     }
 
     /// Tells the caller, where it is news.

@@ -25,6 +25,21 @@ pub struct HoldAsk {
     pub restart: bool,
 }
 
+/// Path of a pod's request to the hook service, method POST, with `Authorization: Bearer` and the pod's
+/// projected service account token of audience [`AUDIENCE`].
+pub const PRESTOP_PATH: &str = "/v1/prestop";
+
+/// The audience of the tokens that pods show.
+pub const AUDIENCE: &str = "lastcall.dev";
+
+/// The body of `POST /v1/prestop`. Who asks is proven by the token; the answer is that of `POST /v1/hold`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrestopAsk {
+    /// The container whose preStop hook this is.
+    pub container: String,
+}
+
 /// The namespace of objects that name none.
 pub fn default_namespace() -> String {
     "default".to_owned()

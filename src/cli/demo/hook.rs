@@ -36,7 +36,9 @@ impl DemoHook {
         writeln!(std::io::stdout(), "{}", outcome.to_json()).context("print the outcome")?;
         match outcome {
             Outcome::Refused(problem) => Err(Failure::Usage(problem.detail)),
-            Outcome::Released { .. } | Outcome::GaveUp { .. } => Ok(()),
+            Outcome::Released { .. } | Outcome::GaveUp { .. } | Outcome::Uninstalled { .. } => {
+                Ok(())
+            }
         }
     }
 }
