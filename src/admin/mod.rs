@@ -11,7 +11,6 @@ mod exposition;
 mod guard;
 mod hold;
 mod metrics;
-mod ndjson;
 mod observe;
 pub mod parts;
 #[cfg(test)]

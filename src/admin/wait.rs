@@ -9,13 +9,13 @@ use futures_util::{Stream, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::ndjson::{self, Unfinished, millis};
 use super::problem::Refusal;
 use super::routes::Shared;
 use super::schema::{WaitLine, WaitQuery};
 use super::watched::{Seen, Watched, covers};
 use super::{request, status};
 use crate::drain::TargetError;
+use crate::drain::ndjson::{self, Unfinished, millis};
 use crate::model::Target;
 use crate::model::report::{BackendReport, EndpointReport};
 

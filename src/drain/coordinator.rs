@@ -13,6 +13,7 @@ use super::endpoints::Endpoints;
 use super::holds::Holds;
 use super::{Handle, HoldKey, HoldRequest, HoldUpdate, Journal, TargetError};
 use crate::gate::{Gate, Generation};
+use crate::model::grace::Allowance;
 use crate::model::report::BackendReport;
 use crate::model::{AdminState, EndpointId, Snapshot, Target};
 
@@ -45,7 +46,7 @@ pub(super) enum Command {
     },
     Shorten {
         key: HoldKey,
-        remaining: Duration,
+        allowance: Allowance,
     },
     Report {
         reply: oneshot::Sender<Vec<BackendReport>>,
@@ -245,9 +246,8 @@ impl Coordinator {
             }
             Command::CameBack { key } => self.holds.came_back(&key, &mut self.endpoints),
             Command::PodGone { uid } => self.holds.pod_gone(&uid, &mut self.endpoints),
-            Command::Shorten { key, remaining } => {
-                self.holds
-                    .shorten(&key, now + remaining, &mut self.endpoints);
+            Command::Shorten { key, allowance } => {
+                self.holds.shorten(&key, allowance, &mut self.endpoints);
             }
             Command::Report { reply } => {
                 let _ = reply.send(self.endpoints.report(now));

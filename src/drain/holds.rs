@@ -14,6 +14,7 @@ use super::{
 };
 use crate::model::EndpointId;
 use crate::model::drain::Held;
+use crate::model::grace::Allowance;
 use crate::model::release::{Event, Release, Verdict};
 
 /// The name of this process among the members; peers come with clusters.
@@ -177,7 +178,7 @@ impl Holds {
         let ids = covered(&request.scope, endpoints)?;
         let (caller, updates) = mpsc::unbounded_channel();
         self.forget_unheard(&request.key, endpoints);
-        let deadline = now + allowed(&request, &ids, endpoints);
+        let deadline = now + allowed(request.grace, request.restart, &ids, endpoints);
         if let Some(hold) = self.by_key.get_mut(&request.key) {
             hold.join(caller, &ids, deadline, endpoints, now);
             return Ok(updates);
@@ -368,9 +369,16 @@ impl Holds {
         }
     }
 
-    /// The caller of the hold can wait only until then.
-    pub(super) fn shorten(&mut self, key: &HoldKey, deadline: Instant, endpoints: &mut Endpoints) {
+    /// The caller of the hold can wait less than was known.
+    pub(super) fn shorten(
+        &mut self,
+        key: &HoldKey,
+        allowance: Allowance,
+        endpoints: &mut Endpoints,
+    ) {
         if let Some(hold) = self.by_key.get_mut(key) {
+            let Allowance { grace, restart } = allowance;
+            let deadline = hold.since + allowed(Some(grace), restart, &hold.ids(), endpoints);
             hold.release.shorten(deadline);
             for id in hold.release.endpoints() {
                 endpoints.shorten_hold(id, deadline);
@@ -408,17 +416,22 @@ fn covered(scope: &HoldScope, endpoints: &Endpoints) -> Result<Vec<EndpointId>, 
 
 /// How long a hold of these may last: what the caller can wait, or what the Backends allow, whichever is
 /// less.
-fn allowed(request: &HoldRequest, ids: &[EndpointId], endpoints: &Endpoints) -> Duration {
+fn allowed(
+    grace: Option<Duration>,
+    restart: bool,
+    ids: &[EndpointId],
+    endpoints: &Endpoints,
+) -> Duration {
     let policies = ids.iter().filter_map(|id| endpoints.policy(id));
     let allowed = policies.map(|policy| {
-        if request.restart {
+        if restart {
             policy.restart_timeout
         } else {
             policy.timeout
         }
     });
     let allowed = allowed.max().unwrap_or(Duration::ZERO);
-    request.grace.map_or(allowed, |grace| grace.min(allowed))
+    grace.map_or(allowed, |grace| grace.min(allowed))
 }
 
 fn confirmation(confirmed: &Confirmed) -> Event {

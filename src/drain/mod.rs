@@ -9,6 +9,9 @@ mod coordinator;
 mod endpoint;
 mod endpoints;
 mod holds;
+pub mod hook;
+pub(crate) mod lines;
+pub(crate) mod ndjson;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -18,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::model::grace::Allowance;
 use crate::model::report::BackendReport;
 use crate::model::{AdminState, EndpointId, Snapshot, Target};
 
@@ -251,12 +255,12 @@ impl Handle {
         let _ = self.commands.send(coordinator::Command::PodGone { uid });
     }
 
-    /// The caller of that hold can wait only so much longer: its pod's grace was shortened. A hold never
-    /// gets longer by this.
-    pub fn shorten(&self, key: HoldKey, remaining: Duration) {
+    /// The caller of that hold can wait less than was known: its pod's grace was shortened, or there is
+    /// evidence now of why it is stopped. Counts from the hold's beginning; never makes it longer.
+    pub fn shorten(&self, key: HoldKey, allowance: Allowance) {
         let _ = self
             .commands
-            .send(coordinator::Command::Shorten { key, remaining });
+            .send(coordinator::Command::Shorten { key, allowance });
     }
 
     /// Every Backend as it is now, sorted by name.

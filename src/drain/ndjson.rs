@@ -1,4 +1,5 @@
-//! Answers that are a stream of JSON lines (`application/x-ndjson`, chunked).
+//! Answers that are a stream of JSON lines (`application/x-ndjson`, chunked): of the hook server, and of
+//! the admin API.
 
 use std::time::Duration;
 
@@ -10,23 +11,23 @@ use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior};
 
 /// How often a stream on which nothing happens says that it lives.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(3);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// The stream ends without its last line: the connection is cut, so that nobody takes the end for an
 /// answer (Law 5).
 #[derive(Debug, thiserror::Error)]
 #[error("the coordinator has ended before the last line")]
-pub(super) struct Unfinished;
+pub(crate) struct Unfinished;
 
 /// Ticks for heartbeats, the first one a period from now.
-pub(super) fn heartbeats() -> Interval {
+pub(crate) fn heartbeats() -> Interval {
     let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
 
 /// A response with one chunk a line; an error cuts the connection.
-pub(super) fn response<L, S>(lines: S) -> Response
+pub(crate) fn response<L, S>(lines: S) -> Response
 where
     L: Serialize,
     S: Stream<Item = Result<L, Unfinished>> + Send + 'static,
@@ -53,6 +54,6 @@ impl From<Unfinished> for axum::Error {
 }
 
 /// Whole milliseconds.
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,9 +2,10 @@
 //!
 //! [`Snapshot`] is the whole configuration of the data plane, immutable and swapped whole (Law 9).
 //! [`drain`] decides what an endpoint's gate does and when it counts as drained; [`release`] decides
-//! when a hold is let go. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
+//! when a hold is let go, [`grace`] how long a pod may be held at all. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
 
 pub mod drain;
+pub mod grace;
 pub mod histogram;
 pub mod identity;
 pub mod release;

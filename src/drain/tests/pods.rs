@@ -146,7 +146,11 @@ async fn a_hold_whose_grace_is_shortened_ends_with_it() {
     let request = InFlight::enter(scene.pod_gate(), &scene.slot, Admission::New).unwrap();
     let begin = tokio::time::Instant::now();
     let mut hold = scene.hold_pod("app").await;
-    scene.handle.shorten(key("app"), Duration::from_secs(5));
+    let allowance = Allowance {
+        grace: Duration::from_secs(5),
+        restart: false,
+    };
+    scene.handle.shorten(key("app"), allowance);
     let end = released(&mut hold).await;
     assert_eq!(end.cause, ReleaseCause::Deadline);
     let took = begin.elapsed();
