@@ -3,7 +3,7 @@ CARGO ?= cargo
 # One target folder for everything; each fuzz target runs this long.
 FUZZ_SECONDS ?= 60
 
-.PHONY: check test soak bench deps clients fmt lint unit loom proxy fuzz crds
+.PHONY: check test soak bench deps clients fmt lint unit loom proxy fuzz crds cluster cluster-down
 
 ## check: the quick part: format, lints, unit tests, the codec's tables
 check: fmt lint unit
@@ -46,3 +46,14 @@ fuzz:
 ## crds: writes crds/ anew from the types
 crds:
 	LASTCALL_WRITE_CRDS=1 $(CARGO) test --test crds
+
+## cluster: installs, builds and starts a Kubernetes of one node for the tests (docs/cluster.md)
+cluster:
+	@test -n "$$KUBECONFIG" || tests/install.sh cluster
+	@tests/cluster/up
+	@echo 'Use it:  tests/cluster/enter kubectl get pods --all-namespaces'
+	@echo 'End it:  make cluster-down'
+
+## cluster-down: stops it and takes away all that it made
+cluster-down:
+	@tests/cluster/down

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests (or, with `bench`, the benchmarks) need beside Rust, by package name. Does nothing
-# where it is all there. Usage: tests/install.sh [test|bench]
+# Installs what the tests (with `bench` the benchmarks, with `cluster` the tests' Kubernetes) need beside Rust, by
+# package name. Does nothing where it is all there. Usage: tests/install.sh [test|bench|cluster]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,22 @@ case "${1:-test}" in
     need nginx nginx-light
     need wrk wrk
     ;;
-  *) echo "usage: tests/install.sh [test|bench]" >&2; exit 2 ;;
+  cluster) # what tests/cluster/build does not build
+    need containerd containerd
+    need runc runc
+    need etcd etcd-server
+    need /usr/lib/cni/bridge containernetworking-plugins
+    need ip iproute2
+    need iptables iptables
+    need conntrack conntrack
+    need nsenter util-linux
+    need openssl openssl
+    need python3 python3
+    need curl curl
+    # The tests' images are made from it, and it must run without a library beside it.
+    if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then missing+=(busybox-static); fi
+    ;;
+  *) echo "usage: tests/install.sh [test|bench|cluster]" >&2; exit 2 ;;
 esac
 if [ "${#missing[@]}" -gt 0 ]; then
   sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
