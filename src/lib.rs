@@ -8,6 +8,7 @@ pub mod admin;
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod controller;
 pub mod drain;
 pub mod gate;
 pub mod model;

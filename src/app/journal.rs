@@ -59,6 +59,9 @@ fn write_down(entry: &Entry) {
             );
         }
         Entry::Released { key, released } => log_release(&key.id, released),
+        Entry::CameBack { key } => {
+            tracing::info!(key = key.id, container = key.container, "runs anew");
+        }
         Entry::HoldWithdrawn { key } => {
             tracing::warn!(
                 key = key.id,
@@ -100,6 +103,9 @@ fn count(entry: &Entry, totals: &mut DrainTotals) {
                 ReleaseCause::Cut => totals.released_cut += 1,
             }
         }
-        Entry::DrainStarted { .. } | Entry::DrainTimedOut { .. } | Entry::BackInService { .. } => {}
+        Entry::DrainStarted { .. }
+        | Entry::DrainTimedOut { .. }
+        | Entry::BackInService { .. }
+        | Entry::CameBack { .. } => {}
     }
 }

@@ -336,14 +336,14 @@ impl Holds {
             for id in hold.release.endpoints() {
                 endpoints.unhold(id);
             }
+            (self.journal)(&Entry::HoldWithdrawn { key: key.clone() });
             self.serve_on(key, &hold.ids(), endpoints);
         }
     }
 
     /// What a hold that is over for nothing covered serves on, where no other one wants it closed. With a
     /// pod goes what was heard of it only after it was let go.
-    fn serve_on(&mut self, key: &HoldKey, ids: &[EndpointId], endpoints: &mut Endpoints) {
-        (self.journal)(&Entry::HoldWithdrawn { key: key.clone() });
+    fn serve_on(&self, key: &HoldKey, ids: &[EndpointId], endpoints: &mut Endpoints) {
         if self.by_key.keys().any(|other| other.id == key.id) || self.standing.has_pod(&key.id) {
             return;
         }
@@ -357,6 +357,7 @@ impl Holds {
     pub(super) fn came_back(&mut self, key: &HoldKey, endpoints: &mut Endpoints) {
         self.withdraw(key, endpoints);
         if self.standing.came_back(key) {
+            (self.journal)(&Entry::CameBack { key: key.clone() });
             self.serve_on(key, &[], endpoints);
         }
     }

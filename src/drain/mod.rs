@@ -80,6 +80,11 @@ pub enum Entry {
         /// How it ended.
         released: Released,
     },
+    /// A container that was let go, or whose hook vanished, runs anew and is ready (Law 6).
+    CameBack {
+        /// Whose hold it was.
+        key: HoldKey,
+    },
     /// Its caller vanished, and its server is not leaving (Law 6).
     HoldWithdrawn {
         /// Who asked.

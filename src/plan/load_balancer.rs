@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::ports::Taken;
+use super::ports::Ports;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, load_balancer as written};
 use crate::model::{
@@ -17,7 +17,7 @@ pub(super) fn plan(
     name: &ObjectName,
     object: &api::LoadBalancer,
     backends: &[(ObjectName, &api::Backend)],
-    taken: &Taken,
+    ports: &Ports<'_>,
 ) -> (LoadBalancer, Verdict) {
     let spec = &object.spec;
     let mut verdict = Verdict::default();
@@ -25,7 +25,7 @@ pub(super) fn plan(
     let allowed_sources = networks(&spec.allowed_sources, "spec.allowedSources", &mut faults);
     let trusted_proxies = networks(&spec.trusted_proxies, "spec.trustedProxies", &mut faults);
     let listeners = if faults.is_empty() {
-        listeners(name, spec, taken, &mut verdict)
+        listeners(name, spec, ports, &mut verdict)
     } else {
         // Who may connect is not known, so nobody may.
         Vec::new()
@@ -72,19 +72,21 @@ fn accepted(spec: &api::LoadBalancerSpec, faults: &[Fault], listeners: &[Listene
 fn listeners(
     name: &ObjectName,
     spec: &api::LoadBalancerSpec,
-    taken: &Taken,
+    ports: &Ports<'_>,
     verdict: &mut Verdict,
 ) -> Vec<Listener> {
     let kind = ConditionKind::Accepted;
     let mut kept: Vec<Listener> = Vec::new();
     for (at, wanted) in spec.listeners.iter().enumerate() {
-        let condition = if let Some(owner) = other_owner(name, wanted.port, taken, &kept) {
-            let message = format!("port {} is {owner}'s: choose another", wanted.port);
-            let fault = Fault::new(format!("spec.listeners[{at}].port"), message);
-            Condition::broken(kind, "PortUnavailable", &[fault])
-        } else {
-            kept.push(listener(wanted));
-            Condition::met(kind, "Accepted", "")
+        let condition = match bound(name, wanted.port, ports, &kept) {
+            Ok(port) => {
+                kept.push(listener(wanted, port));
+                Condition::met(kind, "Accepted", "")
+            }
+            Err(message) => {
+                let fault = Fault::new(format!("spec.listeners[{at}].port"), message);
+                Condition::broken(kind, "PortUnavailable", &[fault])
+            }
         };
         verdict
             .listeners
@@ -93,21 +95,39 @@ fn listeners(
     kept
 }
 
-/// Who else has the port, if anybody.
-fn other_owner(name: &ObjectName, port: u16, taken: &Taken, kept: &[Listener]) -> Option<String> {
-    match taken.get(&port) {
-        Some(owner) if owner != name => Some(format!("LoadBalancer {owner}")),
-        _ => kept
-            .iter()
-            .find(|other| other.port == port)
-            .map(|other| format!("listener {}", other.name)),
+/// The port that a listener binds, or why it has none.
+fn bound(
+    name: &ObjectName,
+    port: u16,
+    ports: &Ports<'_>,
+    kept: &[Listener],
+) -> Result<u16, String> {
+    let bound = match ports {
+        Ports::Own(taken) => match taken.get(&port) {
+            Some(owner) if owner != name => {
+                return Err(format!(
+                    "port {port} is LoadBalancer {owner}'s: choose another"
+                ));
+            }
+            _ => port,
+        },
+        Ports::Allotted(allotted) => *allotted.get(&(name.clone(), port)).ok_or(
+            "no container port is left for it: widen --data-ports of lastcall, or remove listeners",
+        )?,
+    };
+    match kept.iter().find(|other| other.port == bound) {
+        Some(other) => Err(format!(
+            "port {port} is listener {}'s: choose another",
+            other.name
+        )),
+        None => Ok(bound),
     }
 }
 
-fn listener(wanted: &written::Listener) -> Listener {
+fn listener(wanted: &written::Listener, port: u16) -> Listener {
     Listener {
         name: wanted.name.as_str().into(),
-        port: wanted.port,
+        port,
         protocol: match wanted.protocol {
             written::ListenerProtocol::Http => Protocol::Http,
         },

@@ -6,6 +6,7 @@
 //! it. Nothing here looks at a clock or at what ran before, and everything is sorted, so equal input
 //! gives an equal snapshot and nobody is woken for nothing.
 
+pub mod allotment;
 mod backend;
 mod draining;
 mod load_balancer;
@@ -23,6 +24,8 @@ use std::fmt;
 use crate::api;
 use crate::model::{EndpointSpec, ObjectName, Snapshot};
 
+use allotment::Allotment;
+use ports::Ports;
 pub use verdict::{Condition, ConditionKind, Verdict};
 
 /// Everything users wrote, in any order.
@@ -39,6 +42,8 @@ pub struct Objects {
 pub struct Facts {
     /// The endpoints of each Backend whose source is a Service or a selector.
     pub endpoints: BTreeMap<ObjectName, Vec<EndpointSpec>>,
+    /// The container port of each listener. Where there is no cluster a listener binds its own port.
+    pub ports: Option<Allotment>,
 }
 
 /// What becomes of the objects.
@@ -83,7 +88,10 @@ pub fn plan(objects: &Objects, facts: &Facts) -> Plan {
         name_of(o.metadata.namespace.as_ref(), o.metadata.name.as_ref())
     });
 
-    let taken = ports::allot(&load_balancers);
+    let ports = match &facts.ports {
+        Some(allotted) => Ports::Allotted(allotted),
+        None => Ports::Own(ports::allot(&load_balancers)),
+    };
     let mut plan = Plan::default();
     for (name, object) in &backends {
         let users = draining::users(name, &load_balancers);
@@ -92,7 +100,7 @@ pub fn plan(objects: &Objects, facts: &Facts) -> Plan {
         plan.say(Kind::Backend, name, verdict);
     }
     for (name, object) in &load_balancers {
-        let (load_balancer, verdict) = load_balancer::plan(name, object, &backends, &taken);
+        let (load_balancer, verdict) = load_balancer::plan(name, object, &backends, &ports);
         plan.snapshot.load_balancers.push(load_balancer);
         plan.say(Kind::LoadBalancer, name, verdict);
     }

@@ -3,11 +3,20 @@
 
 use std::collections::BTreeMap;
 
+use super::allotment::Allotment;
 use crate::api;
 use crate::model::ObjectName;
 
 /// Each port, and whose it is.
 pub(super) type Taken = BTreeMap<u16, ObjectName>;
+
+/// Which ports listeners bind.
+pub(super) enum Ports<'a> {
+    /// Their own, each port one LoadBalancer's.
+    Own(Taken),
+    /// Container ports that were allotted to them, behind Services.
+    Allotted(&'a Allotment),
+}
 
 /// Gives each port that is wanted to one LoadBalancer.
 pub(super) fn allot(load_balancers: &[(ObjectName, &api::LoadBalancer)]) -> Taken {
