@@ -19,6 +19,9 @@ pub use duration::GatewayDuration;
 pub use load_balancer::{LoadBalancer, LoadBalancerSpec};
 pub use upstream::{Retry, UpstreamTimeouts};
 
+/// A port by number or by name; named here so that `plan`, which reads it, needs no client crate.
+pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 /// The API group.
 pub const GROUP: &str = "lastcall.dev";
 /// The version.

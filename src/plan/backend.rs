@@ -106,22 +106,36 @@ fn known(
 ) -> (Vec<EndpointSpec>, Vec<Fault>) {
     let kind = ConditionKind::ResolvedRefs;
     let Some(endpoints) = facts.endpoints.get(name) else {
-        let fault = match (&spec.service, &spec.pods) {
-            (Some(service), _) => Fault::new(
-                "spec.service.name",
-                format!("no Service {}/{} is known", name.namespace, service.name),
-            ),
-            (_, Some(_)) => Fault::new("spec.pods.selector", "no pods are known yet"),
-            _ => Fault::new("spec", "exactly one of service, pods and static is needed"),
-        };
-        let condition = Condition::broken(kind, "EndpointsUnknown", &[fault]);
+        let (reason, fault) = unknown(name, spec, facts);
+        let condition = Condition::broken(kind, reason, &[fault]);
         verdict.conditions.push(condition);
         return (Vec::new(), Vec::new());
     };
     verdict
         .conditions
         .push(Condition::met(kind, "ResolvedRefs", ""));
+    if let Some(warning) = facts.warnings.get(name) {
+        let kind = ConditionKind::AnnotationIgnored;
+        let condition = Condition::met(kind, "AdminStateNotUnderstood", warning);
+        verdict.conditions.push(condition);
+    }
     (endpoints.clone(), Vec::new())
+}
+
+/// Why the cluster knows no endpoints of the Backend.
+fn unknown(name: &ObjectName, spec: &api::BackendSpec, facts: &Facts) -> (&'static str, Fault) {
+    if let Some(why) = facts.unresolved.get(name) {
+        return (why.reason, Fault::new(&*why.field, &*why.message));
+    }
+    let fault = match (&spec.service, &spec.pods) {
+        (Some(service), _) => Fault::new(
+            "spec.service.name",
+            format!("no Service {}/{} is known", name.namespace, service.name),
+        ),
+        (_, Some(_)) => Fault::new("spec.pods.selector", "no pods are known yet"),
+        _ => Fault::new("spec", "exactly one of service, pods and static is needed"),
+    };
+    ("EndpointsUnknown", fault)
 }
 
 fn admin_state(word: written::AdminState) -> AdminState {

@@ -8,6 +8,7 @@
 
 pub mod allotment;
 mod backend;
+pub mod cluster;
 mod draining;
 mod load_balancer;
 mod ports;
@@ -42,8 +43,23 @@ pub struct Objects {
 pub struct Facts {
     /// The endpoints of each Backend whose source is a Service or a selector.
     pub endpoints: BTreeMap<ObjectName, Vec<EndpointSpec>>,
+    /// Why such a Backend is not among them.
+    pub unresolved: BTreeMap<ObjectName, Unresolved>,
+    /// What was not understood of pods' annotations, and is ignored; for people.
+    pub warnings: BTreeMap<ObjectName, String>,
     /// The container port of each listener. Where there is no cluster a listener binds its own port.
     pub ports: Option<Allotment>,
+}
+
+/// Why nothing can be said of the endpoints of a Backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// One CamelCase word.
+    pub reason: &'static str,
+    /// The field of the Backend that names what is not there.
+    pub field: String,
+    /// What is not there, and what is.
+    pub message: String,
 }
 
 /// What becomes of the objects.

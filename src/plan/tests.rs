@@ -481,6 +481,7 @@ fn endpoints_of_a_service_are_what_the_cluster_knows() {
         .clone();
     let facts = Facts {
         endpoints: BTreeMap::from([(name, endpoints.clone())]),
+        ..Facts::default()
     };
     let known = plan(&objects, &facts);
     assert_eq!(known.snapshot.backends[0].endpoints, endpoints);

@@ -34,6 +34,8 @@ pub enum ConditionKind {
     ResolvedRefs,
     /// Advice: the drain timeout is shorter than something that is to fit into it.
     DrainTimeoutTooShort,
+    /// Advice: an annotation of one of its pods means nothing.
+    AnnotationIgnored,
 }
 
 impl ConditionKind {
@@ -43,12 +45,16 @@ impl ConditionKind {
             ConditionKind::Accepted => "Accepted",
             ConditionKind::ResolvedRefs => "ResolvedRefs",
             ConditionKind::DrainTimeoutTooShort => "DrainTimeoutTooShort",
+            ConditionKind::AnnotationIgnored => "AnnotationIgnored",
         }
     }
 
     /// Whether all is well where the condition is met; of advice it is the other way round.
     pub fn is_good(self) -> bool {
-        self != ConditionKind::DrainTimeoutTooShort
+        !matches!(
+            self,
+            ConditionKind::DrainTimeoutTooShort | ConditionKind::AnnotationIgnored
+        )
     }
 }
 
