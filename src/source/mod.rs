@@ -1,12 +1,14 @@
-//! Where objects come from: a folder of YAML files here; a Kubernetes API server beside it.
+//! Where objects come from: a folder of YAML files, or a Kubernetes API server.
 //!
 //! [`door`] is what every object from a file passes, with the same schema and the same rules as the API
-//! server's (Law 4). [`directory`] reads and watches the folder; `app` passes what it publishes to `plan`.
+//! server's (Law 4). [`directory`] reads and watches the folder, [`kubernetes`] the API server; `app` passes
+//! what they publish to `plan`.
 
 pub mod directory;
 pub mod door;
 pub mod error;
 mod files;
+pub mod kubernetes;
 mod schema;
 mod watching;
 mod yaml;
@@ -14,3 +16,4 @@ mod yaml;
 pub use directory::{Directory, Loaded};
 pub use error::{FileError, SourceError};
 pub use files::Origin;
+pub use kubernetes::{Kubernetes, Observed};
