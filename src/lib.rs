@@ -5,6 +5,7 @@
 //! parts fit.
 
 pub mod admin;
+pub mod admission;
 pub mod api;
 pub mod app;
 pub mod cli;

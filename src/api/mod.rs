@@ -9,6 +9,7 @@ pub mod crd;
 pub mod draining;
 pub mod duration;
 pub mod load_balancer;
+pub mod pods;
 pub mod status;
 pub mod upstream;
 

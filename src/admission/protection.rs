@@ -1,0 +1,203 @@
+//! Whether a pod is held when it is stopped, and why not. Pure: used for the webhook's warnings, for
+//! status, and for what `lastcall rollout --dry-run` lists, pods older than the installation included.
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::pre_stop::{self, PreStop};
+use crate::api::pods::{DISABLED, DRAIN, HOLD_DIRECTORY, TOKEN_DIRECTORY};
+
+/// Annotation of the mirror pod that a kubelet makes of a static one.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Whether a pod is held when it is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Each of its regular containers is.
+    Protected,
+    /// Some containers are; these are not.
+    PartlyProtected(Vec<NotProtected>),
+    /// None is.
+    Unprotected(Vec<NotProtected>),
+}
+
+/// Why a pod, or one of its containers, is not held when it is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotProtected {
+    /// It says that it must not be.
+    #[error("the pod has the label lastcall.dev/drain: disabled")]
+    Disabled,
+    /// It comes from a file of its node; the kubelet reads nothing else.
+    #[error("it is a static pod: its kubelet does not see what is added here")]
+    StaticPod,
+    /// `lastcall-hold` is a Linux program.
+    #[error("lastcall-hold does not run on Windows; HTTPGet mode would hold it")]
+    Windows,
+    /// The pod has a volume or container of its own with a name that the hook needs.
+    #[error("the pod has a {kind} of its own named {name}; the hook needs that name")]
+    NameTaken {
+        /// `volume` or `container`.
+        kind: &'static str,
+        /// The name.
+        name: &'static str,
+    },
+    /// The container mounts something of its own where the hook's files must be.
+    #[error("container {container} mounts a volume of its own at {path}; the hook needs that path")]
+    PathTaken {
+        /// The container.
+        container: String,
+        /// The path.
+        path: &'static str,
+    },
+    /// The container has a preStop hook of its own, which was kept.
+    #[error(
+        "container {container} has a preStop hook of its own, which is kept; to be held, it must run lastcall-hold or have none"
+    )]
+    OwnPreStop {
+        /// The container.
+        container: String,
+    },
+    /// The container has no hook: it is older than the installation or the Backend, or the webhook did
+    /// not answer when it was made.
+    #[error(
+        "container {container} has no hook: the pod was made without it; lastcall rollout replaces it"
+    )]
+    NoHook {
+        /// The container.
+        container: String,
+    },
+    /// The container has the hook and lacks what the hook needs: another program took it out.
+    #[error("container {container} has the hook, and nothing is mounted at {path}: the hook fails")]
+    HookIncomplete {
+        /// The container.
+        container: String,
+        /// The path.
+        path: &'static str,
+    },
+}
+
+impl NotProtected {
+    /// One CamelCase word, for conditions, Events and metrics; it does not change.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Disabled => "DrainDisabled",
+            Self::StaticPod => "StaticPod",
+            Self::Windows => "WindowsPod",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::PathTaken { .. } => "PathTaken",
+            Self::OwnPreStop { .. } => "OwnPreStop",
+            Self::NoHook { .. } => "NoHook",
+            Self::HookIncomplete { .. } => "HookIncomplete",
+        }
+    }
+}
+
+/// Whether the pod, as it is, is held when it is stopped.
+pub fn protection(pod: &Pod) -> Protection {
+    if drain_label(pod) == Some(DISABLED) {
+        return Protection::Unprotected(vec![NotProtected::Disabled]);
+    }
+    if is_static(pod) {
+        return Protection::Unprotected(vec![NotProtected::StaticPod]);
+    }
+    let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
+    let gaps: Vec<NotProtected> = containers.iter().filter_map(gap).collect();
+    if gaps.is_empty() {
+        Protection::Protected
+    } else if gaps.len() < containers.len() {
+        Protection::PartlyProtected(gaps)
+    } else {
+        Protection::Unprotected(gaps)
+    }
+}
+
+/// Why this container is not held; `None` where it is.
+fn gap(container: &Container) -> Option<NotProtected> {
+    let name = container.name.clone();
+    match pre_stop::of(container) {
+        PreStop::OurHttpGet => None,
+        PreStop::OurExec => [HOLD_DIRECTORY, TOKEN_DIRECTORY]
+            .into_iter()
+            .find(|path| !mounts(container, path))
+            .map(|path| NotProtected::HookIncomplete {
+                container: name,
+                path,
+            }),
+        PreStop::Absent | PreStop::Sleep(_) => Some(NotProtected::NoHook { container: name }),
+        PreStop::Own => Some(NotProtected::OwnPreStop { container: name }),
+    }
+}
+
+fn mounts(container: &Container, path: &str) -> bool {
+    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
+    mounts.iter().any(|mount| mount.mount_path == path)
+}
+
+/// The value of the pod's own label `lastcall.dev/drain`.
+pub(super) fn drain_label(pod: &Pod) -> Option<&str> {
+    let labels = pod.metadata.labels.as_ref()?;
+    labels.get(DRAIN).map(String::as_str)
+}
+
+/// Whether it is the mirror of a pod in a file of its node.
+pub(super) fn is_static(pod: &Pod) -> bool {
+    let annotations = pod.metadata.annotations.as_ref();
+    annotations.is_some_and(|all| all.contains_key(MIRROR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pod: &str) -> Vec<&'static str> {
+        match protection(&serde_saphyr::from_str(pod).unwrap()) {
+            Protection::Protected => vec!["Protected"],
+            Protection::PartlyProtected(gaps) => ["Partly"]
+                .into_iter()
+                .chain(gaps.iter().map(NotProtected::reason))
+                .collect(),
+            Protection::Unprotected(gaps) => gaps.iter().map(NotProtected::reason).collect(),
+        }
+    }
+
+    const HELD: &str = "{name: a, lifecycle: {preStop: {exec: {command: [/.lastcall/lastcall-hold, --pod]}}}, volumeMounts: [{name: l, mountPath: /.lastcall}, {name: t, mountPath: /.lastcall-token}]}";
+    const BARE: &str = "{name: b}";
+    const OWN: &str = "{name: c, lifecycle: {preStop: {exec: {command: [/quit]}}}}";
+    const STRIPPED: &str =
+        "{name: d, lifecycle: {preStop: {exec: {command: [/.lastcall/lastcall-hold, --pod]}}}}";
+    const CALLED: &str =
+        "{name: e, lifecycle: {preStop: {httpGet: {path: /v1/prestop/a/b/e, port: 1}}}}";
+    const SLEEPS: &str = "{name: f, lifecycle: {preStop: {sleep: {seconds: 5}}}}";
+
+    #[test]
+    fn a_pod_is_protected_when_each_of_its_containers_is() {
+        for (containers, expected) in [
+            (vec![HELD], &["Protected"][..]),
+            (vec![CALLED], &["Protected"]),
+            (vec![HELD, CALLED], &["Protected"]),
+            (vec![BARE], &["NoHook"]),
+            (vec![SLEEPS], &["NoHook"]),
+            (vec![OWN], &["OwnPreStop"]),
+            (vec![HELD, BARE, OWN], &["Partly", "NoHook", "OwnPreStop"]),
+            (vec![HELD, STRIPPED], &["Partly", "HookIncomplete"]),
+            (vec![STRIPPED], &["HookIncomplete"]),
+        ] {
+            let pod = format!("{{spec: {{containers: [{}]}}}}", containers.join(", "));
+            assert_eq!(of(&pod), expected, "{pod}");
+        }
+    }
+
+    #[test]
+    fn what_the_pod_is_counts_before_its_containers() {
+        for (metadata, expected) in [
+            ("{labels: {lastcall.dev/drain: disabled}}", "DrainDisabled"),
+            ("{labels: {lastcall.dev/drain: enabled}}", "NoHook"),
+            (
+                "{annotations: {kubernetes.io/config.mirror: x}}",
+                "StaticPod",
+            ),
+        ] {
+            let pod = format!("{{metadata: {metadata}, spec: {{containers: [{BARE}]}}}}");
+            assert_eq!(of(&pod), [expected], "{pod}");
+        }
+    }
+}
