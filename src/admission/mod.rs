@@ -1,12 +1,21 @@
-//! The webhooks: which pods get the hook, and how. What decides is pure.
+//! The webhooks: which pods get the hook and how ([`inject`]), and what a LoadBalancer or a Backend must
+//! not say ([`validate`]).
+//!
+//! What decides is pure. [`review`] speaks the API server's language, [`routes`] is what it calls; `app`
+//! gives both what they must know of the cluster.
 
 pub mod exec_hook;
 pub mod grace;
 pub mod inject;
+pub mod patch;
 mod pre_stop;
 pub mod protection;
+pub mod review;
+pub mod routes;
 pub mod settings;
+pub mod validate;
 
 pub use inject::inject;
 pub use protection::{NotProtected, Protection, protection};
+pub use review::{Cluster, LookupError, ReviewCounts, Reviewer};
 pub use settings::{Delivery, HookMode, HookService, InjectRequest, PodFacts, Settings};
