@@ -16,3 +16,4 @@ pub mod model;
 pub mod plan;
 pub mod proxy;
 pub mod source;
+pub mod tls_port;

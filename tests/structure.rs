@@ -15,6 +15,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("source", &["api", "plan", "model"]),
     ("controller", &["api", "plan", "model"]),
     ("admission", &["api", "plan", "model"]),
+    ("tls_port", &[]),
     // It shows what others hold: their handles and reports.
     ("admin", &["model", "drain", "plan", "source", "proxy"]),
 ];
