@@ -4,6 +4,8 @@
 //! What decides is pure. [`review`] speaks the API server's language, [`routes`] is what it calls; `app`
 //! gives both what they must know of the cluster.
 
+pub mod certificate_store;
+pub mod certificates;
 pub mod exec_hook;
 pub mod grace;
 pub mod inject;
@@ -15,6 +17,8 @@ pub mod routes;
 pub mod settings;
 pub mod validate;
 
+pub use certificate_store::CertificateStore;
+pub use certificates::Certificates;
 pub use inject::inject;
 pub use protection::{NotProtected, Protection, protection};
 pub use review::{Cluster, LookupError, ReviewCounts, Reviewer};

@@ -127,7 +127,9 @@ fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     };
     // It does not block, so it ends where the queue does.
     while let Ok((stream, peer)) = listener.accept() {
-        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
         found.extend(stream.ok().map(|stream| (stream, peer)));
     }
     found
