@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
@@ -186,15 +187,7 @@ impl Reviewer {
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let none = BTreeMap::new();
         let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
-        let asked = self.cluster.pod_facts(namespace, labels);
-        let facts = match tokio::time::timeout(LOOKUP_TAKES, asked).await {
-            Ok(answer) => answer.map_err(|error| error.to_string())?,
-            Err(_) => {
-                return Err(format!(
-                    "the cluster did not say within {LOOKUP_TAKES:?} whether a Backend selects it"
-                ));
-            }
-        };
+        let facts = self.ask(namespace, labels).await?;
         let settings = Arc::clone(&self.settings.borrow());
         let verdict = caught(|| {
             let request = InjectRequest {
