@@ -87,12 +87,21 @@ impl Kubernetes {
     /// of every pod that goes, also of those that went while a watch was away. Must be called within a tokio
     /// runtime. `client` is to be one made by [`client`], or a watch may hang on a connection that died.
     pub fn start(client: &Client, namespaces: &[String]) -> (Self, mpsc::UnboundedReceiver<Gone>) {
+        let view = View::new(watches::scopes(namespaces));
+        Self::follow(view, watches::all(client, namespaces))
+    }
+
+    /// Keeps and publishes what those watches say.
+    fn follow(
+        view: View,
+        steps: SelectAll<BoxStream<'static, Seen>>,
+    ) -> (Self, mpsc::UnboundedReceiver<Gone>) {
         let (publish, observed) = watch::channel(None);
-        let (tell_missing, missing) = watch::channel(Vec::new());
+        let (tell_missing, missing) = watch::channel(view.missing());
         let (tell_gone, gone) = mpsc::unbounded_channel();
         let keeper = Keeper {
-            view: View::new(watches::scopes(namespaces)),
-            steps: watches::all(client, namespaces),
+            view,
+            steps,
             publish,
             missing: tell_missing,
             gone: tell_gone,
@@ -146,7 +155,6 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         let mut unpublished = None;
-        self.missing.send_replace(self.view.missing());
         loop {
             let due = unpublished.map(|waiting: Unpublished| waiting.due);
             tokio::select! {
