@@ -230,7 +230,7 @@ impl Labels {
         found.map(|(_, value)| value)
     }
 
-    /// All of them, sorted by key.
+    /// All of them, in an order of their own.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.lines().filter_map(|line| line.split_once('='))
     }
