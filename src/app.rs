@@ -3,6 +3,7 @@
 //! The data plane has threads of its own (see [`crate::proxy::Workers`]); everything here runs on the
 //! control plane's runtime, so that neither can starve the other.
 
+pub mod cluster;
 mod configuration;
 mod data_plane;
 mod descriptors;
@@ -138,7 +139,13 @@ async fn run(args: &Standalone) -> anyhow::Result<()> {
     let _leaving = readiness.hold("shutting down");
     // Nobody listens for it only where nothing is served.
     let _ = going_down.send(true);
-    shut_down(args, &workers, &mut signals).await;
+    farewell(
+        args.shutdown_delay,
+        args.shutdown_timeout,
+        &workers,
+        &mut signals,
+    )
+    .await;
     anyhow::ensure!(
         !died,
         "the drain coordinator has died; its panic is in the log"
@@ -181,10 +188,10 @@ async fn ended(server: impl Future<Output = std::io::Result<()>>) {
 
 /// The end, in the order that loses nothing (DESIGN section 6). A second signal cuts what is open, and ends
 /// it.
-async fn shut_down(args: &Standalone, workers: &Workers, signals: &mut Signals) {
-    tracing::info!(delay = ?args.shutdown_delay, timeout = ?args.shutdown_timeout, "shutting down");
+async fn farewell(delay: Duration, timeout: Duration, workers: &Workers, signals: &mut Signals) {
+    tracing::info!(?delay, ?timeout, "shutting down");
     tokio::select! {
-        farewell = workers.shut_down(args.shutdown_delay, args.shutdown_timeout) => {
+        farewell = workers.shut_down(delay, timeout) => {
             tracing::info!(cut = farewell.cut, "shut down");
         }
         () = signals.stop_again() => {

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::duration::{DurationError, parse_duration};
-use crate::pod::{HookService, Pod};
+use crate::pod::{HookService, Pod, Service};
 use crate::wait::Options;
 
 /// What `--help` prints.
@@ -14,7 +15,7 @@ lastcall-hold: waits until nothing is in flight on a server, so that it can stop
 
 Usage: lastcall-hold [OPTIONS] TARGET...
        lastcall-hold --pod --container NAME [OPTIONS]
-       lastcall-hold install FOLDER --service NAME --address IP --port PORT --ca PEM
+       lastcall-hold install FOLDER SERVICE
 
   TARGET is be/NAME/ADDRESS:PORT (one endpoint of a Backend) or be/NAME (all of its endpoints).
   lastcall gives the targets no new requests from now on; this program ends when the last request
@@ -37,7 +38,7 @@ Options:
       --pod                in a pod, as its preStop hook: asks the hook service; the pod's token says
                            what is held
       --container NAME     with --pod: the container whose hook this is
-      --service-file PATH  with --pod: what names the hook service
+      --service-file PATH  with --pod: what names the hook service, where SERVICE is not given
                            [default: /.lastcall/service.json]
       --token PATH         with --pod: the pod's service account token
                            [default: /.lastcall-token/token]
@@ -45,8 +46,8 @@ Options:
   -V, --version            print the version
 
 install copies this program into FOLDER, with a file that says where --pod asks: what the init
-container does. --service is the hook service's name (lastcall-hook.lastcall.svc), --address its
-ClusterIP, --ca the certificate authority in PEM.
+container does. SERVICE is --service NAME (lastcall-hook.lastcall.svc), --address its ClusterIP,
+--port PORT, and --ca-pem its certificate authority; all four.
 
 lastcall may crash or restart meanwhile: the hold is asked for again until it is released or its
 deadline has come. Without any answer the deadline is --grace.
@@ -153,6 +154,7 @@ pub fn parse(
             "--container" => pod.container = Some(value()?),
             "--service-file" => pod.service = Some(PathBuf::from(value()?)),
             "--token" => pod.token = Some(PathBuf::from(value()?)),
+            _ if pod.where_to_ask.take(flag, &mut value)? => {}
             _ => return Err(UsageError(format!("{flag} is no option"))),
         }
         if given.is_some() {
@@ -177,16 +179,61 @@ struct PodOptions {
     container: Option<String>,
     service: Option<PathBuf>,
     token: Option<PathBuf>,
+    where_to_ask: ServiceOptions,
+}
+
+/// What names the hook service.
+#[derive(Default)]
+struct ServiceOptions {
+    name: Option<String>,
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    ca: Option<String>,
+}
+
+impl ServiceOptions {
+    /// Whether the flag is one of these; then its value is taken.
+    fn take(
+        &mut self,
+        flag: &str,
+        value: &mut impl FnMut() -> Result<String, UsageError>,
+    ) -> Result<bool, UsageError> {
+        match flag {
+            "--service" => self.name = Some(value()?),
+            "--address" => self.address = Some(parsed(flag, "an IP address", &value()?)?),
+            "--port" => self.port = Some(parsed(flag, "a port, 1 to 65535", &value()?)?),
+            "--ca-pem" => self.ca = Some(value()?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The service where all of it was given, nothing where none was.
+    fn read(self) -> Result<Option<HookService>, UsageError> {
+        match (self.name, self.address, self.port, self.ca) {
+            (None, None, None, None) => Ok(None),
+            (Some(name), Some(address), Some(port), Some(ca)) => Ok(Some(HookService {
+                name,
+                address,
+                port,
+                ca,
+            })),
+            _ => Err(UsageError(
+                "--service, --address, --port and --ca-pem go together".to_owned(),
+            )),
+        }
+    }
 }
 
 impl PodOptions {
     /// The pod's hold, if it is one. What says whose hold it is elsewhere has no place beside it.
     fn read(self, options: &Options) -> Result<Option<Pod>, UsageError> {
         let refuse = |why: &str| Err(UsageError(why.to_owned()));
+        let given = self.where_to_ask.read()?;
         if !self.wanted {
-            return match (self.container, self.service, self.token) {
-                (None, None, None) => Ok(None),
-                _ => refuse("--container, --service-file and --token go with --pod"),
+            return match (self.container, self.service, self.token, given) {
+                (None, None, None, None) => Ok(None),
+                _ => refuse("--container, --service-file, --service and --token go with --pod"),
             };
         }
         let named = !options.targets.is_empty() || options.key.is_some() || options.restart;
@@ -199,8 +246,11 @@ impl PodOptions {
             return refuse("--pod needs --container");
         };
         let mut pod = Pod::new(container);
-        if let Some(service) = self.service {
-            pod.service = service;
+        match (given, self.service) {
+            (None, None) => {}
+            (Some(given), None) => pod.service = Service::Given(given),
+            (None, Some(file)) => pod.service = Service::File(file),
+            (Some(_), Some(_)) => return refuse("--service or --service-file, not both"),
         }
         if let Some(token) = self.token {
             pod.token = token;
@@ -209,10 +259,10 @@ impl PodOptions {
     }
 }
 
-/// `install FOLDER` and its options, all of which are needed.
+/// `install FOLDER` and the service, all of which is needed.
 fn install(arguments: impl Iterator<Item = OsString>) -> Result<Wish, UsageError> {
     let mut folder = None;
-    let (mut name, mut address, mut port, mut ca) = (None, None, None, None);
+    let mut service = ServiceOptions::default();
     let mut rest = arguments;
     while let Some(argument) = rest.next() {
         let argument = text(argument)?;
@@ -220,30 +270,20 @@ fn install(arguments: impl Iterator<Item = OsString>) -> Result<Wish, UsageError
             Some(value) => text(value),
             None => Err(UsageError(format!("{argument} needs a value"))),
         };
-        match argument.as_str() {
-            "--service" => name = Some(value()?),
-            "--address" => address = Some(parsed("--address", "an IP address", &value()?)?),
-            "--port" => port = Some(parsed("--port", "a port, 1 to 65535", &value()?)?),
-            "--ca" => ca = Some(value()?),
-            flag if flag.starts_with('-') => {
-                return Err(UsageError(format!("{flag} is no option of install")));
-            }
-            _ if folder.is_some() => return Err(UsageError("more than one FOLDER".to_owned())),
-            _ => folder = Some(PathBuf::from(&argument)),
+        if service.take(&argument, &mut value)? {
+            continue;
+        }
+        if argument.starts_with('-') {
+            return Err(UsageError(format!("{argument} is no option of install")));
+        }
+        if folder.replace(PathBuf::from(&argument)).is_some() {
+            return Err(UsageError("more than one FOLDER".to_owned()));
         }
     }
-    match (folder, name, address, port, ca) {
-        (Some(folder), Some(name), Some(address), Some(port), Some(ca)) => Ok(Wish::Install {
-            folder,
-            service: HookService {
-                name,
-                address,
-                port,
-                ca,
-            },
-        }),
+    match (folder, service.read()?) {
+        (Some(folder), Some(service)) => Ok(Wish::Install { folder, service }),
         _ => Err(UsageError(
-            "install needs FOLDER, --service, --address, --port and --ca".to_owned(),
+            "install needs FOLDER, --service, --address, --port and --ca-pem".to_owned(),
         )),
     }
 }
@@ -357,6 +397,8 @@ mod tests {
             ("install", "install needs FOLDER"),
             ("install /f --port x", "--port: \"x\" is not a port"),
             ("install /f --port 0x", "is not a port"),
+            ("install /f --port 1", "go together"),
+            ("--pod --container app --port 1", "go together"),
             ("install /f /g", "more than one FOLDER"),
             ("install --grace", "--grace is no option of install"),
         ] {
@@ -374,14 +416,20 @@ mod tests {
         };
         let pod = options.pod.unwrap();
         assert_eq!(pod.container, "app");
-        assert_eq!(pod.service, Path::new("/.lastcall/service.json"));
+        let file = PathBuf::from("/.lastcall/service.json");
+        assert_eq!(pod.service, Service::File(file));
         assert_eq!(pod.token, Path::new("/t"));
-        let line = "install /f --service lastcall-hook.lastcall.svc --address 10.96.0.7 --port 8443 --ca PEM";
+        let line = "install /f --service lastcall-hook.lastcall.svc --address 10.96.0.7 --port 8443 --ca-pem PEM";
         let Ok(Wish::Install { folder, service }) = read(line) else {
             panic!()
         };
         assert_eq!(folder, Path::new("/f"));
         assert_eq!((service.port, service.ca.as_str()), (8443, "PEM"));
+        let line = line.replace("install /f", "--pod --container app");
+        let Ok(Wish::Hold { options, .. }) = read(&line) else {
+            panic!()
+        };
+        assert_eq!(options.pod.unwrap().service, Service::Given(service));
     }
 
     #[test]
@@ -390,6 +438,10 @@ mod tests {
             "--pod",
             "--container",
             "--service-file",
+            "--service",
+            "--address",
+            "--port",
+            "--ca-pem",
             "--token",
             "install FOLDER",
             "--admin-socket",

@@ -42,10 +42,19 @@ pub struct HookService {
 pub struct Pod {
     /// The container whose preStop hook this is.
     pub container: String,
-    /// The file that names the [`HookService`].
-    pub service: PathBuf,
+    /// What names the hook service.
+    pub service: Service,
     /// The pod's projected service account token.
     pub token: PathBuf,
+}
+
+/// What names the hook service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// The file that the init container wrote.
+    File(PathBuf),
+    /// The command line.
+    Given(HookService),
 }
 
 impl Pod {
@@ -53,14 +62,18 @@ impl Pod {
     pub fn new(container: String) -> Self {
         Self {
             container,
-            service: Path::new(FOLDER).join(SERVICE_FILE),
+            service: Service::File(Path::new(FOLDER).join(SERVICE_FILE)),
             token: PathBuf::from(TOKEN),
         }
     }
 
     pub(crate) fn service(&self) -> io::Result<HookService> {
-        let text = std::fs::read(&self.service).map_err(|error| named(&self.service, &error))?;
-        serde_json::from_slice(&text).map_err(|error| named(&self.service, &io::Error::from(error)))
+        let file = match &self.service {
+            Service::Given(service) => return Ok(service.clone()),
+            Service::File(file) => file,
+        };
+        let text = std::fs::read(file).map_err(|error| named(file, &error))?;
+        serde_json::from_slice(&text).map_err(|error| named(file, &io::Error::from(error)))
     }
 
     /// Read for each call: the kubelet renews it.

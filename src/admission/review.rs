@@ -201,6 +201,21 @@ impl Reviewer {
         Ok(Some((pod, verdict)))
     }
 
+    async fn ask(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<PodFacts, String> {
+        let asked = AssertUnwindSafe(async { self.cluster.pod_facts(namespace, labels).await });
+        match tokio::time::timeout(LOOKUP_TAKES, asked.catch_unwind()).await {
+            Ok(Ok(answer)) => answer.map_err(|error| error.to_string()),
+            Ok(Err(panic)) => Err(format!("internal error: {}", said(&*panic))),
+            Err(_) => Err(format!(
+                "the cluster did not say within {LOOKUP_TAKES:?} whether a Backend selects it"
+            )),
+        }
+    }
+
     fn answer(
         &self,
         response: AdmissionResponse,

@@ -13,6 +13,7 @@ mod drain;
 mod enable;
 mod failure;
 mod reach;
+pub mod run;
 #[cfg(test)]
 mod socket_tests;
 pub mod standalone;
@@ -56,6 +57,9 @@ pub struct Cli {
 pub enum Command {
     /// Serve load balancers from a folder of YAML files
     Standalone(standalone::Standalone),
+    /// Serve the load balancers of a Kubernetes cluster, and hold its pods until they are drained
+    // Boxed: it has by far the most arguments.
+    Run(Box<run::Run>),
     /// Show load balancers, Backends and their endpoints
     Status(status::Status),
     /// Give a target no new work and let finish what it has
@@ -83,6 +87,7 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Command::Standalone(command) => command.run(),
+            Command::Run(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Drain(command) => command.run(),
             Command::Enable(command) => command.run(),

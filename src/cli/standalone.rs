@@ -100,7 +100,7 @@ impl Standalone {
     }
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text
         .parse()
         .map_err(|_| "write IP:PORT, such as 127.0.0.1:9901".to_owned())?;

@@ -28,7 +28,7 @@ pub use service::Template;
 pub const FIELD_MANAGER: &str = "lastcall";
 
 /// What runs, as far as it is written back.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Running {
     /// What was said of each object.
     pub verdicts: BTreeMap<ObjectRef, Verdict>,

@@ -5,6 +5,7 @@
 //! (below 1 KiB) and shared.
 
 mod endpoints;
+mod selecting;
 mod selector;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::time::Duration;
 use crate::model::ObjectName;
 
 pub use endpoints::facts;
+pub use selecting::selecting;
 
 /// The annotation by which an operator takes one pod out of service.
 pub const ADMIN_STATE: &str = "lastcall.dev/admin-state";
@@ -46,6 +48,8 @@ pub struct Service {
     pub families: Box<[Family]>,
     /// It is a name for something outside (type ExternalName) and has no endpoints.
     pub external: bool,
+    /// The labels of the pods that it leads to; none where its slices are made by somebody else.
+    pub selector: Labels,
 }
 
 /// One port of a Service. Its EndpointSlices call it by the same name.

@@ -72,7 +72,12 @@ impl Upstream {
 
     /// Whether this is the endpoint at `address` behind `gate`.
     pub fn is(&self, address: SocketAddr, gate: &Arc<Gate>) -> bool {
-        self.address == address && Arc::ptr_eq(&self.gate, gate)
+        self.address == address && self.is_behind(gate)
+    }
+
+    /// Whether this is the endpoint behind `gate`, wherever it listens.
+    pub fn is_behind(&self, gate: &Arc<Gate>) -> bool {
+        Arc::ptr_eq(&self.gate, gate)
     }
 
     /// Which change of its gate holds now.

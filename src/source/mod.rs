@@ -10,6 +10,7 @@ pub mod error;
 mod files;
 pub mod kubernetes;
 mod schema;
+pub mod tokens;
 mod watching;
 mod yaml;
 

@@ -7,6 +7,7 @@
 
 mod certificate;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -173,10 +176,19 @@ impl Port {
     ) -> hyper::Result<()> {
         let (asking, mut asked) = watch::channel(false);
         let router = TowerToHyperService::new(self.router);
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let ending = self.ending.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
             asking.send_replace(true);
             request.extensions_mut().insert(ConnectInfo(peer));
-            router.call(request)
+            let (answer, ending) = (router.call(request), ending.clone());
+            async move {
+                let mut response = answer.await?;
+                if *ending.borrow() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

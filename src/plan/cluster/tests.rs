@@ -62,6 +62,7 @@ pub(super) fn cluster(pods: Vec<Pod>, slices: Vec<Vec<SliceEndpoint>>) -> Cluste
         ports: [port("http", 80)].into(),
         families: [Family::V4, Family::V6].into(),
         external: false,
+        ..Service::default()
     };
     let slices = (0..).zip(slices).map(|(at, endpoints)| {
         let slice = Slice {

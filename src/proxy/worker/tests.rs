@@ -110,6 +110,42 @@ fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
 }
 
 #[test]
+fn an_order_to_cut_reaches_what_is_in_flight_at_an_endpoints_former_address() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let port = address.port();
+    let (id, snapshot) = samples::serving(port, server.local_addr().unwrap());
+    let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
+    let gates = Arc::new(HashMap::from([(id.clone(), Arc::clone(&gate))]));
+    let publication = |snapshot| Publication {
+        snapshot,
+        gates: Arc::clone(&gates),
+        counts: Arc::default(),
+    };
+    let commands = start(vec![
+        Command::Publish(publication(Arc::clone(&snapshot)), oneshot::channel().0),
+        Command::Listen(port, listener),
+    ]);
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    client.write_all(GET).unwrap();
+    let (mut at_server, _) = server.accept().unwrap();
+    read_until(&mut at_server, "\r\n\r\n");
+
+    let mut moved = Arc::unwrap_or_clone(snapshot);
+    moved.backends[0].endpoints[0].address = ([127, 0, 0, 1], 1).into();
+    let publish = Command::Publish(publication(Arc::new(moved)), oneshot::channel().0);
+    commands.send(publish).unwrap();
+    let closed = gate.change(State::Closed).generation;
+    commands.send(Command::Cut(id, closed)).unwrap();
+    let answer = read_until(&mut client, "\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    wait_until("the count", || gate.in_flight() == 0);
+    assert_eq!(gate.cut(), 1);
+}
+
+#[test]
 fn who_waits_at_a_listener_that_is_taken_out_is_told_so() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -120,16 +120,23 @@ impl Upstreams {
 
     /// The endpoint of the configuration: as it was, where it is still the same.
     fn keep(&mut self, spec: &EndpointSpec, gate: &Arc<Gate>) -> Rc<Upstream> {
-        let known = self
-            .by_id
-            .get(&spec.id)
-            .filter(|known| known.is(spec.address, gate));
-        let upstream = known.cloned().unwrap_or_else(|| {
-            // From 1: a connection that works for none says 0.
-            self.last_key += 1;
-            let (id, gate) = (spec.id.clone(), Arc::clone(gate));
-            Rc::new(Upstream::new(id, spec.address, self.last_key, gate))
-        });
+        let known = self.by_id.get(&spec.id);
+        let upstream = match known {
+            Some(known) if known.is(spec.address, gate) => Rc::clone(known),
+            // A pod whose sandbox was made anew has another address: what is in flight at the old one is
+            // still its own, and an order to cut reaches both by their key.
+            Some(known) if known.is_behind(gate) => {
+                known.close_idle();
+                let (id, gate) = (spec.id.clone(), Arc::clone(gate));
+                Rc::new(Upstream::new(id, spec.address, known.key, gate))
+            }
+            _ => {
+                // From 1: a connection that works for none says 0.
+                self.last_key += 1;
+                let (id, gate) = (spec.id.clone(), Arc::clone(gate));
+                Rc::new(Upstream::new(id, spec.address, self.last_key, gate))
+            }
+        };
         upstream.set_weight(spec.share());
         self.by_id.insert(spec.id.clone(), Rc::clone(&upstream));
         upstream

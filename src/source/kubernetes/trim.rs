@@ -71,6 +71,7 @@ pub(super) fn service(object: core::Service) -> Service {
         ports: ports.collect(),
         families: families.iter().filter_map(|word| family(word)).collect(),
         external: spec.type_.as_deref() == Some("ExternalName"),
+        selector: spec.selector.into_iter().flatten().collect(),
     }
 }
 
