@@ -1,11 +1,10 @@
 //! `lastcall demo-backend` (hidden): a server with the unkind habit of most apps: on SIGTERM it exits at
 //! once, whatever is in flight. What it did stands in its record. The demo runs it as a child process, in
-//! place of a container.
+//! place of a container; the tests on Kubernetes run it in one.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::cli::Failure;
 
 use super::exchange::send_spread;
 use super::plan::{Checksum, content};
-use super::record::{Recorder, What};
+use super::record::{RecordPlace, Recorder, What};
 use super::wire::{Head, Reader, WireError};
 
 /// `lastcall demo-backend`.
@@ -29,16 +28,18 @@ pub struct DemoBackend {
     /// Where it listens; port 0 takes a free one. The address is printed as the first line.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The file that its record goes to, one JSON line an event.
+    /// Where its record goes, one JSON line an event: a file, or tcp://ADDRESS. Without a file it is nobody's
+    /// child, and does not end with its standard input.
     #[arg(long)]
-    record: PathBuf,
+    record: RecordPlace,
     /// Its name, sent as `X-Server` with every answer.
     #[arg(long)]
     name: String,
 }
 
 impl DemoBackend {
-    /// Serves until SIGTERM, or until standard input ends, which is how a parent that was killed looks.
+    /// Serves until SIGTERM; as a child also until standard input ends, which is how a parent that was killed
+    /// looks.
     pub fn run(self) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -49,8 +50,8 @@ impl DemoBackend {
 }
 
 async fn serve(args: DemoBackend) -> anyhow::Result<()> {
-    let recorder = Recorder::create(&args.record)
-        .with_context(|| format!("--record {}: cannot be written", args.record.display()))?;
+    let recorder = Recorder::begin(&args.record, &args.name)
+        .with_context(|| format!("--record {}: cannot be written", args.record))?;
     let server = Arc::new(Server {
         recorder,
         name: args.name,
@@ -59,12 +60,15 @@ async fn serve(args: DemoBackend) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("--listen {}: cannot be bound", args.listen))?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    end_with_parent();
+    if let RecordPlace::File(_) = args.record {
+        end_with_parent();
+    }
     print_address(listener.local_addr()?)?;
     tokio::select! {
         biased;
         _ = terminate.recv() => {
             server.recorder.note(What::Sigterm, None)?;
+            server.recorder.finish()?;
             Ok(())
         }
         never = Arc::clone(&server).accept(listener) => match never? {},

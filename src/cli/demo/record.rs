@@ -1,11 +1,18 @@
 //! A server's own record of what it did: one JSON line an event, written by [`super::backend`], read while
 //! it grows by [`super::kubelet`] and by the tests. It is the witness: what the balancer believes about a
 //! server is checked against it (PITFALLS 46).
+//!
+//! It goes to a file, or to whoever collects the records of servers whose files would vanish with them.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -45,27 +52,114 @@ pub struct Event {
     pub in_flight: u64,
 }
 
-/// Writes a record. Each line is one write, so a process that is killed loses none.
+/// Where a record goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordPlace {
+    /// To a file.
+    File(PathBuf),
+    /// `tcp://ADDRESS`: to a collector. The first line is a [`Hello`].
+    Collector(String),
+}
+
+impl FromStr for RecordPlace {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.strip_prefix("tcp://") {
+            Some(address) => Self::Collector(address.to_owned()),
+            None => Self::File(text.into()),
+        })
+    }
+}
+
+impl fmt::Display for RecordPlace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(out, "{}", path.display()),
+            Self::Collector(address) => write!(out, "tcp://{address}"),
+        }
+    }
+}
+
+/// The first line that a collector gets: whose record follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The server's name.
+    pub name: String,
+}
+
+/// How long the collector may take to have read everything.
+const COLLECTED_WITHIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+enum Sink {
+    File(File),
+    Collector(TcpStream),
+}
+
+impl Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.write_all(line),
+            Self::Collector(stream) => stream.write_all(line),
+        }
+    }
+}
+
+/// Writes a record. Each line is one write, so a process that is killed loses none that the kernel has.
 #[derive(Debug)]
 pub struct Recorder {
-    inner: Mutex<(File, u64)>,
+    inner: Mutex<(Sink, u64)>,
 }
 
 impl Recorder {
-    /// Begins an empty record.
+    /// Begins an empty record of the server of that name.
+    pub fn begin(place: &RecordPlace, name: &str) -> io::Result<Self> {
+        match place {
+            RecordPlace::File(path) => Self::create(path),
+            RecordPlace::Collector(address) => Self::connect(address, name),
+        }
+    }
+
+    /// Begins an empty record in a file.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            inner: Mutex::new((File::create(path)?, 0)),
-        })
+        Ok(Self::to(Sink::File(File::create(path)?)))
+    }
+
+    fn connect(address: &str, name: &str) -> io::Result<Self> {
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(COLLECTED_WITHIN))?;
+        let mut sink = Sink::Collector(stream);
+        sink.write(&line(&Hello {
+            name: name.to_owned(),
+        })?)?;
+        Ok(Self::to(sink))
+    }
+
+    fn to(sink: Sink) -> Self {
+        Self {
+            inner: Mutex::new((sink, 0)),
+        }
+    }
+
+    /// Waits until a collector has read it all: with the process the kernel may take away its network, and
+    /// what was on its way.
+    pub fn finish(&self) -> io::Result<()> {
+        let inner = self.inner.lock().map_err(|_| poisoned())?;
+        if let Sink::Collector(stream) = &inner.0 {
+            stream.shutdown(Shutdown::Write)?;
+            let mut stream: &TcpStream = stream;
+            io::copy(&mut stream, &mut io::sink())?;
+        }
+        Ok(())
     }
 
     /// Writes what happened, and counts it.
     pub fn note(&self, what: What, id: Option<u64>) -> io::Result<()> {
-        let mut inner = self
-            .inner
-            .lock()
-            .map_err(|_| io::Error::other("poisoned"))?;
-        let (file, in_flight) = &mut *inner;
+        let mut inner = self.inner.lock().map_err(|_| poisoned())?;
+        let (sink, in_flight) = &mut *inner;
         *in_flight = match what {
             What::Begin => *in_flight + 1,
             What::End | What::Broken => in_flight.saturating_sub(1),
@@ -77,10 +171,18 @@ impl Recorder {
             id,
             in_flight: *in_flight,
         };
-        let mut line = serde_json::to_vec(&event)?;
-        line.push(b'\n');
-        file.write_all(&line)
+        sink.write(&line(&event)?)
     }
+}
+
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn poisoned() -> io::Error {
+    io::Error::other("another thread panicked while it wrote the record")
 }
 
 /// What a record says so far.
@@ -188,6 +290,28 @@ mod tests {
         assert_eq!(seen.in_flight_at_sigterm, Some(1));
         assert_eq!((seen.broken, seen.in_flight), (1, 0));
         assert!(seen.last_left >= seen.last_byte);
+    }
+
+    #[test]
+    fn a_collector_gets_the_name_and_every_line_before_the_server_ends() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("tcp://{}", listener.local_addr().unwrap());
+        let collecting = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        });
+        let recorder = Recorder::begin(&place.parse().unwrap(), "one").unwrap();
+        recorder.note(What::Begin, Some(7)).unwrap();
+        recorder.note(What::Sigterm, None).unwrap();
+        recorder.finish().unwrap();
+        let text = collecting.join().unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let hello: Hello = serde_json::from_str(lines[0]).unwrap();
+        assert_eq!(hello.name, "one");
+        let last: Event = serde_json::from_str(lines[2]).unwrap();
+        assert_eq!((last.what, last.in_flight), (What::Sigterm, 1));
     }
 
     #[test]
