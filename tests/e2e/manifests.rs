@@ -1,0 +1,99 @@
+//! One truth: `deploy/` is what the chart gives, and the chart's CustomResourceDefinitions are those of `crds/`.
+
+use std::fmt::Write;
+use std::fs;
+
+use crate::command::{run, tree};
+
+/// Set to write the files in place of comparing them.
+const WRITE: &str = "LASTCALL_WRITE_MANIFESTS";
+
+/// Files of the tree and what they shall be.
+fn expected() -> Vec<(String, String)> {
+    let mut files = vec![("deploy/lastcall.yaml".to_owned(), rendered())];
+    for name in ["backends.yaml", "loadbalancers.yaml"] {
+        let text = fs::read_to_string(tree("crds").join(name)).unwrap();
+        for folder in ["charts/lastcall/crds", "deploy/crds"] {
+            files.push((format!("{folder}/{name}"), text.clone()));
+        }
+    }
+    files
+}
+
+/// The chart with the values as they are, without what only Helm wants to know.
+fn rendered() -> String {
+    let arguments = [
+        "template",
+        "lastcall",
+        "charts/lastcall",
+        "--namespace",
+        "lastcall",
+    ];
+    let mut text = String::from(
+        "# Made from charts/lastcall: LASTCALL_WRITE_MANIFESTS=1 cargo test --test e2e manifests\n",
+    );
+    for line in run("helm", &arguments).lines() {
+        let only_helms = [
+            "# Source: ",
+            "helm.sh/chart: ",
+            "app.kubernetes.io/managed-by: ",
+        ];
+        if !only_helms
+            .iter()
+            .any(|start| line.trim_start().starts_with(start))
+        {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}
+
+#[test]
+fn deploy_and_the_charts_crds_are_made_from_one_source() {
+    let write = std::env::var_os(WRITE).is_some();
+    for (path, expected) in expected() {
+        if write {
+            fs::write(tree(&path), &expected).unwrap();
+        }
+        let written = fs::read_to_string(tree(&path)).unwrap_or_default();
+        assert!(
+            written == expected,
+            "{path} is not what it is made from. Write it anew with\n    {WRITE}=1 cargo test --test e2e manifests\nand commit it."
+        );
+    }
+}
+
+/// kustomize puts them together as they stand.
+#[test]
+fn the_kustomization_has_everything() {
+    let text = run("kubectl", &["kustomize", "deploy"]);
+    for kind in [
+        "Namespace",
+        "CustomResourceDefinition",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "Service",
+        "Deployment",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    ] {
+        assert!(text.contains(&format!("\nkind: {kind}\n")), "{kind}");
+    }
+}
+
+/// What the chart refuses, and how it says so.
+#[test]
+fn values_that_cannot_be_are_refused_by_name() {
+    for (value, said) in [
+        ("replicaCount=2", "replicaCount"),
+        ("hookMode=http", "hookMode"),
+        ("shutdownDelay=1.5s", "duration"),
+    ] {
+        let arguments = ["template", "lastcall", "charts/lastcall", "--set", value];
+        let error = crate::command::attempt("helm", &arguments, "").unwrap_err();
+        assert!(error.contains(said), "{value}: {error}");
+    }
+}
