@@ -3,13 +3,13 @@ CARGO ?= cargo
 # One target folder for everything; each fuzz target runs this long.
 FUZZ_SECONDS ?= 60
 
-.PHONY: check test soak bench deps clients fmt lint unit loom proxy fuzz crds cluster cluster-down
+.PHONY: check test soak bench deps clients fmt lint unit loom proxy fuzz e2e image crds cluster cluster-down
 
 ## check: the quick part: format, lints, unit tests, the codec's tables
 check: fmt lint unit
 
 ## test: installs what the tests need and runs everything
-test: deps fmt lint unit loom proxy fuzz
+test: deps fmt lint unit loom proxy fuzz e2e
 
 ## soak: the long versions of what `test` runs in short
 soak: deps
@@ -37,11 +37,28 @@ loom:
 	$(CARGO) test -p gate-loom
 
 # Real sockets, real processes, real clients.
+SOCKET_TESTS = demo lost_lastcall proxy real_clients test_support traffic
 proxy:
-	$(CARGO) test --workspace --exclude gate-loom --exclude lastcall-fuzz --test '*'
+	$(CARGO) test --workspace --exclude gate-loom --exclude lastcall-fuzz $(addprefix --test ,$(SOCKET_TESTS))
 
 fuzz:
 	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p lastcall-fuzz
+
+## e2e: lastcall by its chart on a real Kubernetes: on one of its own (docs/cluster.md), or that of KUBECONFIG
+# What has to be fetched is built before, where there is a network.
+e2e:
+	@test -n "$$KUBECONFIG" || tests/install.sh cluster
+	@tests/cluster/up
+	tests/e2e/binaries e2e $(or $(CARGO_TARGET_DIR),target)/e2e-image
+	$(CARGO) test --test e2e --no-run
+	tests/cluster/enter $(CARGO) test --test e2e -- --test-threads=$(E2E_THREADS) --show-output
+# Most of what they do is wait for pods.
+E2E_THREADS ?= 4
+
+## image: lastcall's image, built with buildah from two static programs
+image:
+	tests/e2e/binaries release target/image
+	buildah build --tag lastcall:$$(sed -n 's/^appVersion: //p' charts/lastcall/Chart.yaml) .
 
 ## crds: writes crds/ anew from the types
 crds:

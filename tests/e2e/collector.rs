@@ -105,3 +105,33 @@ fn follow(stream: TcpStream, lives: &Mutex<Vec<Life>>) {
     }
     lock(lives)[nth].over = true;
 }
+
+/// The test of the tests: a pod that nobody holds, and its record when it is gone.
+#[test]
+fn a_record_is_here_when_its_pod_is_gone() {
+    use crate::app::App;
+    use crate::cluster::{LIMIT, Namespace, wait_until};
+    use crate::installation::Installed;
+    use crate::objects::{Wanted, deployment};
+
+    let image = Installed::image_only();
+    let labels = ["pod-security.kubernetes.io/enforce=restricted"];
+    let app = App::prepare(&image, Namespace::new("record", &labels));
+    let wanted = Wanted {
+        replicas: 1,
+        pod_labels: "lastcall.dev/drain: disabled".to_owned(),
+        ..Wanted::default()
+    };
+    app.space
+        .apply(&app.with_made(|made| deployment(&wanted, made)));
+    app.rolled_out();
+    let pod = app.staying().remove(0);
+    app.space
+        .kubectl(&["scale", "deployment/app", "--replicas=0"]);
+    let life = wait_until("the end of the record", LIMIT, || {
+        let lives = app.collector.lives();
+        lives.iter().find(|life| life.over).cloned().ok_or(lives)
+    });
+    assert_eq!((life.pod.as_str(), life.uid.len()), (pod.as_str(), 36));
+    assert_eq!(life.summary().in_flight_at_sigterm, Some(0));
+}

@@ -40,6 +40,20 @@ pub struct Installed {
 }
 
 impl Installed {
+    fn of(image: &str) -> Self {
+        Self {
+            namespace: RELEASE.to_owned(),
+            image: image.to_owned(),
+        }
+    }
+
+    /// The image alone, for tests of the tests: lastcall may be there or not.
+    #[track_caller]
+    pub fn image_only() -> Self {
+        required();
+        Self::of(image())
+    }
+
     /// The imagePullPolicy of the image.
     #[allow(clippy::unused_self)] // It is the image's.
     pub fn pull(&self) -> &'static str {
@@ -74,6 +88,13 @@ impl Installed {
 
 /// Lastcall for a test. Others share it unless it is for this test alone.
 pub struct Turn(Installed);
+
+impl Turn {
+    /// Says before it happens that the test breaks what is installed: whoever comes next installs it anew.
+    pub fn breaks(&self) {
+        turns().mode = None;
+    }
+}
 
 impl Deref for Turn {
     type Target = Installed;
@@ -117,7 +138,7 @@ pub fn shared(mode: Mode) -> Turn {
     take(mode, false)
 }
 
-/// The same for one test alone, which may break it: whoever comes next installs it anew.
+/// The same for one test alone: it measures, or does to lastcall and the cluster what others would feel.
 #[track_caller]
 pub fn alone(mode: Mode) -> Turn {
     take(mode, true)
@@ -138,11 +159,8 @@ fn take(mode: Mode, alone: bool) -> Turn {
     }
     turns.users += 1;
     turns.alone = alone;
-    turns.mode = (!alone).then_some(mode);
-    Turn(Installed {
-        namespace: RELEASE.to_owned(),
-        image: image.to_owned(),
-    })
+    turns.mode = Some(mode);
+    Turn(Installed::of(image))
 }
 
 fn brought_image() -> Option<String> {
@@ -177,10 +195,7 @@ fn install(mode: Mode, image: &str) {
         "kubectl",
         &["apply", "--server-side", "--force-conflicts", "-f", &crds],
     );
-    let installed = Installed {
-        namespace: RELEASE.to_owned(),
-        image: image.to_owned(),
-    };
+    let installed = Installed::of(image);
     let (repository, tag) = image.rsplit_once(':').expect("an image with a tag");
     let repository = format!("image.repository={repository}");
     let tag = format!("image.tag={tag}");

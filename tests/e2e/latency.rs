@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::flow::{Steady, mixed};
-use crate::installation::{Mode, shared};
+use crate::installation::{Mode, alone};
 use crate::objects::Wanted;
 
 /// Drains that are measured.
@@ -32,7 +32,7 @@ fn waits(app: &App) -> Vec<Duration> {
 
 #[test]
 fn sigterm_comes_right_after_the_last_byte() {
-    let lastcall = shared(Mode::Exec);
+    let lastcall = alone(Mode::Exec);
     let wanted = Wanted {
         replicas: PODS,
         ..Wanted::default()
