@@ -28,6 +28,8 @@ pub struct App<'a> {
     pub collector: Collector,
     /// Where clients reach it, once [`App::reach`] has waited for that.
     address: Option<SocketAddr>,
+    /// What its pods belong to, as kubectl names it.
+    pub workload: &'static str,
     installed: &'a Installed,
 }
 
@@ -48,6 +50,7 @@ impl<'a> App<'a> {
             space,
             collector: Collector::start(),
             address: None,
+            workload: "deployment/app",
             installed,
         }
     }
@@ -85,11 +88,11 @@ impl<'a> App<'a> {
         address
     }
 
-    /// Waits until `kubectl rollout status` says that the Deployment is as it shall be.
+    /// Waits until `kubectl rollout status` says that all is as it shall be.
     #[track_caller]
     pub fn rolled_out(&self) {
-        self.space
-            .kubectl(&["rollout", "status", "deployment/app", "--timeout=180s"]);
+        let status = ["rollout", "status", self.workload, "--timeout=180s"];
+        self.space.kubectl(&status);
     }
 
     /// Load of all kinds, until it is ended: quick requests, some of up to 3 s, uploads, streams of 15 s.

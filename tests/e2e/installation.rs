@@ -1,6 +1,9 @@
 //! Lastcall in the cluster, by `helm install` of the chart with the image of this very tree. Tests share it; those that
 //! need it in another hook mode, or for themselves, wait for their turn.
 
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::ops::Deref;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -78,6 +81,41 @@ impl Installed {
             .collect()
     }
 
+    /// Whether lastcall has logged this about a pod.
+    pub fn has_logged(&self, message: &str, uid: &str) -> Result<(), String> {
+        let log = self.log();
+        let found = log
+            .iter()
+            .any(|line| line["message"] == message && line["key"] == uid);
+        found
+            .then_some(())
+            .ok_or_else(|| format!("{} other lines", log.len()))
+    }
+
+    /// The sum of a metric over all its labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics().unwrap_or_else(|error| panic!("{error}"));
+        let samples = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        samples
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// What the one replica's metrics port says.
+    fn metrics(&self) -> std::io::Result<String> {
+        let pods = self.pods();
+        let address = text(&pods[0], "/status/podIP");
+        let mut stream = TcpStream::connect((address, 9090))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: e2e\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
     /// Lastcall's pods.
     #[track_caller]
     pub fn pods(&self) -> Vec<Value> {
@@ -87,12 +125,15 @@ impl Installed {
 }
 
 /// Lastcall for a test. Others share it unless it is for this test alone.
-pub struct Turn(Installed);
+pub struct Turn {
+    installed: Installed,
+    broken: Cell<bool>,
+}
 
 impl Turn {
     /// Says before it happens that the test breaks what is installed: whoever comes next installs it anew.
     pub fn breaks(&self) {
-        turns().mode = None;
+        self.broken.set(true);
     }
 }
 
@@ -100,7 +141,7 @@ impl Deref for Turn {
     type Target = Installed;
 
     fn deref(&self) -> &Installed {
-        &self.0
+        &self.installed
     }
 }
 
@@ -109,6 +150,9 @@ impl Drop for Turn {
         let mut turns = turns();
         turns.users -= 1;
         turns.alone = false;
+        if self.broken.get() {
+            turns.mode = None;
+        }
         ENDED.notify_all();
     }
 }
@@ -160,7 +204,10 @@ fn take(mode: Mode, alone: bool) -> Turn {
     turns.users += 1;
     turns.alone = alone;
     turns.mode = Some(mode);
-    Turn(Installed::of(image))
+    Turn {
+        installed: Installed::of(image),
+        broken: Cell::new(false),
+    }
 }
 
 fn brought_image() -> Option<String> {

@@ -94,7 +94,7 @@ spec:
     )
 }
 
-/// The pod's template, indented by 4. It passes PodSecurity restricted.
+/// The pod's template, indented by 4. It passes `PodSecurity` restricted.
 pub fn template(wanted: &Wanted, made: &Made) -> String {
     let Wanted {
         grace,

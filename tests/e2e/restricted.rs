@@ -1,4 +1,4 @@
-//! PodSecurity restricted: what the webhook adds to a pod passes it.
+//! `PodSecurity` restricted: what the webhook adds to a pod passes it.
 
 use crate::app::App;
 use crate::cluster::Namespace;

@@ -1,9 +1,12 @@
 //! `kubectl rollout restart` under load.
 
+use std::fs;
+
 use crate::app::App;
 use crate::cluster::Namespace;
+use crate::command::run;
 use crate::installation::{Installed, Mode, shared};
-use crate::objects::Wanted;
+use crate::objects::{Wanted, balancing, deployment, service};
 
 /// Two rolling updates of four pods lose no request and cut none.
 #[track_caller]
@@ -74,6 +77,33 @@ fn pods_that_a_backend_selects_need_no_label() {
     app.settle(2);
     load.end().nothing_failed();
     app.judge().clean(2);
+}
+
+/// Helm applies kinds that it does not know last: the app's pods come before their Backend.
+#[test]
+fn an_app_and_its_backend_in_one_chart_are_protected_from_the_first_pod_on() {
+    let lastcall = shared(Mode::Exec);
+    let space = Namespace::new("chart", &["lastcall.dev/drain=enabled"]);
+    let mut app = App::prepare(&lastcall, space);
+    let chart = tempfile::tempdir().unwrap();
+    let wanted = Wanted::default();
+    let deployment = app.with_made(|made| deployment(&wanted, made));
+    let parts = [balancing(&wanted), service().to_owned(), deployment];
+    fs::create_dir(chart.path().join("templates")).unwrap();
+    fs::write(chart.path().join("templates/app.yaml"), parts.join("---\n")).unwrap();
+    let about = "apiVersion: v2\nname: app\nversion: 1.0.0\n";
+    fs::write(chart.path().join("Chart.yaml"), about).unwrap();
+    let chart = chart.path().display().to_string();
+    run(
+        "helm",
+        &["--namespace", &app.space.name, "install", "app", &chart],
+    );
+    app.reach();
+    let load = app.load();
+    app.space.kubectl(&["delete", "pods", "--selector=app=app"]);
+    app.settle(4);
+    load.end().nothing_failed();
+    app.judge().clean(4);
 }
 
 fn unlabelled(lastcall: &Installed) -> App<'_> {

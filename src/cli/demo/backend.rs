@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -28,7 +29,7 @@ pub struct DemoBackend {
     /// Where it listens; port 0 takes a free one. The address is printed as the first line.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where its record goes, one JSON line an event: a file, or tcp://ADDRESS. Without a file it is nobody's
+    /// Where its record goes, one JSON line an event: a file, or `tcp://ADDRESS`. Without a file it is nobody's
     /// child, and does not end with its standard input.
     #[arg(long)]
     record: RecordPlace,
@@ -52,10 +53,7 @@ impl DemoBackend {
 async fn serve(args: DemoBackend) -> anyhow::Result<()> {
     let recorder = Recorder::begin(&args.record, &args.name)
         .with_context(|| format!("--record {}: cannot be written", args.record))?;
-    let server = Arc::new(Server {
-        recorder,
-        name: args.name,
-    });
+    let server = Arc::new(Server::new(recorder, args.name));
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("--listen {}: cannot be bound", args.listen))?;
@@ -91,11 +89,28 @@ fn print_address(address: SocketAddr) -> io::Result<()> {
 }
 
 pub(super) struct Server {
-    pub(super) recorder: Recorder,
-    pub(super) name: String,
+    recorder: Recorder,
+    name: String,
+    /// What [`PROBE`] is told.
+    healthy: AtomicBool,
 }
 
+/// What a kubelet's probe asks. It is no work, so the record does not have it.
+const PROBE: &str = "/probe";
+/// From now on the probe fails.
+const FALL_ILL: &str = "/probe/fail";
+/// From now on nothing is done any more, not even the end on SIGTERM.
+const HANG: &str = "/probe/hang";
+
 impl Server {
+    pub(super) fn new(recorder: Recorder, name: String) -> Self {
+        Self {
+            recorder,
+            name,
+            healthy: AtomicBool::new(true),
+        }
+    }
+
     pub(super) async fn accept(
         self: Arc<Self>,
         listener: TcpListener,
@@ -113,20 +128,48 @@ impl Server {
         let (mut reader, mut writer) = Reader::split(stream);
         while let Ok(Some(head)) = reader.head().await {
             let asked = Asked::of(&head);
-            let id = asked.id;
             let closes = head.closes();
-            if self.recorder.note(What::Begin, id).is_err() {
-                return;
-            }
-            let answered = self.answer(&head, &asked, &mut reader, &mut writer).await;
-            let what = if answered.is_ok() {
-                What::End
+            let served = if asked.path.starts_with(PROBE) {
+                self.probe(&asked.path, &mut writer).await.is_ok()
             } else {
-                What::Broken
+                self.work(&head, &asked, &mut reader, &mut writer).await
             };
-            if self.recorder.note(what, id).is_err() || answered.is_err() || closes {
+            if !served || closes {
                 return;
             }
+        }
+    }
+
+    /// Answers, and writes down when it began and when it was over. False where the connection is of no more use.
+    async fn work(
+        &self,
+        head: &Head,
+        asked: &Asked,
+        reader: &mut Reader,
+        writer: &mut OwnedWriteHalf,
+    ) -> bool {
+        let id = asked.id;
+        if self.recorder.note(What::Begin, id).is_err() {
+            return false;
+        }
+        let answered = self.answer(head, asked, reader, writer).await.is_ok();
+        let what = if answered { What::End } else { What::Broken };
+        self.recorder.note(what, id).is_ok() && answered
+    }
+
+    async fn probe(&self, path: &str, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+        match path {
+            FALL_ILL => self.healthy.store(false, Ordering::Relaxed),
+            HANG => loop {
+                std::thread::park();
+            },
+            _ => {}
+        }
+        if path != PROBE || self.healthy.load(Ordering::Relaxed) {
+            self.plain(writer, "200 OK", b"well\n").await
+        } else {
+            self.plain(writer, "503 Service Unavailable", b"ill\n")
+                .await
         }
     }
 

@@ -183,10 +183,10 @@ mod tests {
     async fn a_good_server_fails_nothing_and_its_record_agrees() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record");
-        let server = Arc::new(Server {
-            recorder: Recorder::create(&path).unwrap(),
-            name: "web-0".to_owned(),
-        });
+        let server = Arc::new(Server::new(
+            Recorder::create(&path).unwrap(),
+            "web-0".to_owned(),
+        ));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
         let serving = tokio::spawn(server.accept(listener));

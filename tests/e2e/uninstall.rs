@@ -1,0 +1,58 @@
+//! `helm uninstall`, and then pods that still have their hooks are deleted.
+
+use std::time::{Duration, Instant};
+
+use crate::app::App;
+use crate::command::run;
+use crate::installation::{Mode, RELEASE, alone};
+use crate::objects::Wanted;
+
+/// A hold for which nobody answers: the pod's own grace period is far longer.
+const SOON: Duration = Duration::from_secs(45);
+
+#[track_caller]
+fn pods_end_after_uninstall(mode: Mode) {
+    let lastcall = alone(mode);
+    let wanted = Wanted {
+        drain: 300,
+        ..Wanted::default()
+    };
+    let app = App::deploy(&lastcall, "uninstall", &wanted);
+    lastcall.breaks();
+    run(
+        "helm",
+        &[
+            "--namespace",
+            RELEASE,
+            "uninstall",
+            RELEASE,
+            "--wait",
+            "--timeout=150s",
+        ],
+    );
+    let asked = Instant::now();
+    app.space.kubectl(&[
+        "delete",
+        "deployment",
+        "app",
+        "--cascade=foreground",
+        "--timeout=120s",
+    ]);
+    let took = asked.elapsed();
+    assert!(took < SOON, "took {took:?}");
+    let lives = app.collector.lives();
+    assert!(
+        lives.iter().all(|life| life.sigterm().is_some()),
+        "{lives:?}"
+    );
+}
+
+#[test]
+fn no_pod_sticks_after_an_uninstall_in_exec_mode() {
+    pods_end_after_uninstall(Mode::Exec);
+}
+
+#[test]
+fn no_pod_sticks_after_an_uninstall_in_http_get_mode() {
+    pods_end_after_uninstall(Mode::HttpGet);
+}
