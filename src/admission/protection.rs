@@ -1,5 +1,5 @@
 //! Whether a pod is held when it is stopped, and why not. Pure: used for the webhook's warnings, for
-//! status, and for what `lastcall rollout --dry-run` lists, pods older than the installation included.
+//! status, and for pods that are older than the installation too.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -59,7 +59,7 @@ pub enum NotProtected {
     /// The container has no hook: it is older than the installation or the Backend, or the webhook did
     /// not answer when it was made.
     #[error(
-        "container {container} has no hook: the pod was made without it; lastcall rollout replaces it"
+        "container {container} has no hook: the pod was made without it; one that is made now gets it"
     )]
     NoHook {
         /// The container.

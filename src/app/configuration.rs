@@ -209,11 +209,17 @@ pub(super) fn unresolved(plan: &Plan) -> Vec<ConfigurationFault> {
                 Some(listener) => format!("{object} listener {listener}"),
                 None => object.to_string(),
             };
+            // The message begins with the field; here it has a place of its own.
+            let field = condition.field.clone();
+            let message = field
+                .as_ref()
+                .and_then(|field| condition.message.strip_prefix(&format!("{field}: ")))
+                .unwrap_or(&condition.message);
             faults.push(ConfigurationFault {
                 source,
                 line: None,
-                field: condition.field.clone(),
-                message: condition.message.clone(),
+                message: message.to_owned(),
+                field,
             });
         }
     }

@@ -142,7 +142,7 @@ fn not_protected(unprotected: &Unprotected) -> Option<Said> {
         met: true,
         reason: "PodsWithoutHook",
         message: format!(
-            "{} pods are not held when they are stopped, such as {}; lastcall rollout replaces those that are older than the installation",
+            "{} pods are not held when they are stopped, such as {}; pods that are made now get the hook",
             unprotected.pods, unprotected.example
         ),
     })

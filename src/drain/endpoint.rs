@@ -194,7 +194,11 @@ impl Endpoint {
         journal: &Journal,
     ) -> Settled {
         let was_closed = !self.drain.is_open();
-        let wished = wish(&self.causes, &self.policy, replaceable, now);
+        let policy = DrainPolicy {
+            min: self.policy.min.max(self.spec.min),
+            ..self.policy
+        };
+        let wished = wish(&self.causes, &policy, replaceable, now);
         let mut drained = false;
         for event in [Event::Wish(wished), Event::Tick] {
             drained |= self.step(id, event, now, data_plane, journal);

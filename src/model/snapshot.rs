@@ -260,6 +260,8 @@ pub struct EndpointSpec {
     pub stopping: Option<Stopping>,
     /// Its pod's name; absent for a static endpoint.
     pub pod: Option<Arc<str>>,
+    /// A drain of it lasts at least this long, where its Backend says less.
+    pub min: Duration,
 }
 
 impl EndpointSpec {
@@ -278,6 +280,7 @@ impl EndpointSpec {
             ready: true,
             stopping: None,
             pod: None,
+            min: Duration::ZERO,
         }
     }
 

@@ -132,6 +132,8 @@ pub struct Pod {
     pub grace: Duration,
     /// What it granted before the hook was added: `lastcall.dev/original-grace-seconds`.
     pub original_grace: Option<Duration>,
+    /// A drain of it lasts at least this long: `lastcall.dev/min-seconds`, what its `sleep` hook was.
+    pub min: Duration,
     /// All its containers have ended for good: phase Succeeded or Failed.
     pub over: bool,
     /// Its addresses, at most one of a family, the first one first.

@@ -132,6 +132,7 @@ mod tests {
             deletion,
             grace: Duration::from_secs(30),
             original_grace: None,
+            min: Duration::ZERO,
             over: false,
             addresses: Box::default(),
             ports: Box::default(),

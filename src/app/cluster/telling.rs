@@ -26,7 +26,7 @@ pub(super) fn notices(entry: &Entry, cluster: Option<&Cluster>) -> Option<Notice
                         ..notice(
                             pod,
                             format!(
-                                "stopping with {in_flight} requests in flight that nothing waits for: {why}; lastcall rollout replaces pods that are older than the installation"
+                                "stopping with {in_flight} requests in flight that nothing waits for: {why}; a pod that is made now gets the hook"
                             ),
                         )
                     });

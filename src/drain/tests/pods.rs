@@ -175,3 +175,20 @@ async fn a_pod_that_is_not_ready_is_out_of_service_and_replaces_nobody() {
     assert!(is_held(&mut hold));
     assert_eq!(scene.gate(2).phase().state, State::Open);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_hook_was_a_sleep_is_held_as_long_at_least() {
+    let mut slow = pod_endpoint(None);
+    slow.min = Duration::from_secs(7);
+    let mut configured = Arc::unwrap_or_clone(snapshot(&[2], DrainPolicy::default()));
+    configured.backends[0].endpoints.push(slow);
+    configured.backends[0]
+        .endpoints
+        .sort_by(|a, b| a.id.cmp(&b.id));
+    let scene = Scene::configured(Arc::new(configured)).await;
+    let begin = tokio::time::Instant::now();
+    let mut hold = scene.hold_pod("app").await;
+    assert_eq!(released(&mut hold).await.cause, ReleaseCause::Drained);
+    let took = begin.elapsed();
+    assert!((7..9).contains(&took.as_secs()), "{took:?}");
+}

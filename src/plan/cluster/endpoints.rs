@@ -268,6 +268,7 @@ impl<'a> Found<'a> {
             ready,
             stopping: pod.deletion.map(|grace| Stopping { grace }),
             pod: Some(Arc::clone(&pod.name.name)),
+            min: pod.min,
         };
         self.candidates.push(Candidate { rank, spec });
     }

@@ -21,6 +21,7 @@ pub(super) fn pod(of: &str, uid: &str, address: &str) -> Pod {
         deletion: None,
         grace: Duration::from_secs(30),
         original_grace: None,
+        min: Duration::ZERO,
         over: false,
         addresses: [address.parse().unwrap()].into(),
         ports: [PodPort {

@@ -10,14 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::protection::protection;
 use crate::api;
+use crate::api::pods::{MIN_SECONDS, ORIGINAL_GRACE_SECONDS};
 use crate::model::ObjectName;
 use crate::plan::cluster::{
     ADMIN_STATE, Container, Family, Node, Pod, PodPort, PodRef, Readiness, Service, ServicePort,
     Slice, SliceEndpoint,
 };
 
-/// The annotation with the grace that a pod had before the hook was added, in seconds.
-const ORIGINAL_GRACE: &str = "lastcall.dev/original-grace-seconds";
 /// What Kubernetes grants where a pod says nothing.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// The label by which a slice names its Service.
@@ -150,7 +149,9 @@ pub(super) fn pod(object: core::Pod) -> Pod {
         .termination_grace_period_seconds
         .map_or(DEFAULT_GRACE, seconds);
     let annotations = metadata.annotations.unwrap_or_default();
-    let original = annotations.get(ORIGINAL_GRACE).and_then(|s| s.parse().ok());
+    let number = |key: &str| annotations.get(key).and_then(|s| s.parse().ok());
+    let original = number(ORIGINAL_GRACE_SECONDS);
+    let min = Duration::from_secs(number(MIN_SECONDS).unwrap_or_default());
     Pod {
         name,
         uid: metadata.uid.unwrap_or_default().into(),
@@ -163,6 +164,7 @@ pub(super) fn pod(object: core::Pod) -> Pod {
         }),
         grace,
         original_grace: original.map(Duration::from_secs),
+        min,
         over: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         addresses: addresses(&status),
         ports: spec.containers.iter().flat_map(named_ports).collect(),
