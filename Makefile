@@ -3,13 +3,13 @@ CARGO ?= cargo
 # One target folder for everything; each fuzz target runs this long.
 FUZZ_SECONDS ?= 60
 
-.PHONY: check test soak bench deps clients fmt lint unit loom proxy fuzz e2e image crds cluster cluster-down
+.PHONY: check test soak bench deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
 
 ## check: the quick part: format, lints, unit tests, the codec's tables
 check: fmt lint unit
 
 ## test: installs what the tests need and runs everything
-test: deps fmt lint unit loom proxy fuzz e2e
+test: deps fmt lint unit loom proxy fuzz apiserver e2e
 
 ## soak: the long versions of what `test` runs in short
 soak: deps
@@ -43,6 +43,11 @@ proxy:
 
 fuzz:
 	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p lastcall-fuzz
+
+## apiserver: what is observed of a kube-apiserver alone: of the cluster's build, or of KUBEBUILDER_ASSETS
+apiserver:
+	@test -n "$$KUBEBUILDER_ASSETS" || { tests/install.sh cluster && tests/cluster/build; }
+	$(CARGO) test --test apiserver
 
 ## e2e: lastcall by its chart on a real Kubernetes: on one of its own (docs/cluster.md), or that of KUBECONFIG
 # What has to be fetched is built before, where there is a network.

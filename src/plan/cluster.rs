@@ -46,7 +46,7 @@ pub struct Service {
     pub ports: Box<[ServicePort]>,
     /// Its address families, the first one first. Empty where it has no addresses.
     pub families: Box<[Family]>,
-    /// It is a name for something outside (type ExternalName) and has no endpoints.
+    /// It is a name for something outside (type `ExternalName`) and has no endpoints.
     pub external: bool,
     /// The labels of the pods that it leads to; none where its slices are made by somebody else.
     pub selector: Labels,

@@ -1,5 +1,5 @@
 //! Which endpoints a Backend has, and how each is, by what the cluster says. The rules of EndpointSlices are
-//! those of the Kubernetes API reference ("EndpointConditions") and of PITFALLS 10–13 and 37.
+//! those of the Kubernetes API reference (`EndpointConditions`) and of PITFALLS 10–13 and 37.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

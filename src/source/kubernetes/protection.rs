@@ -9,7 +9,7 @@ use crate::plan::cluster::Protection;
 const DRAIN: &str = "lastcall.dev/drain";
 /// The program that a hook in exec mode runs.
 const PROGRAM: &str = "lastcall-hold";
-/// Where a hook in HTTPGet mode asks.
+/// Where a hook in `HTTPGet` mode asks.
 const PATH: &str = "/v1/prestop/";
 
 /// What the pod's regular containers have. Native sidecars need no hook: they wait for the others.

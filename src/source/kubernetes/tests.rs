@@ -166,7 +166,7 @@ fn of_our_own_objects_status_and_the_metadata_of_others_are_not_kept() {
             "labels": {"a": "b"}, "annotations": {"c": "d"}, "managedFields": [],
         },
         "spec": {"static": []},
-        "status": {"total": 3},
+        "status": {"total": "of another version"},
     });
     let backend = trim::backend(read(&object));
     let kept = serde_json::to_value(&backend).unwrap();
@@ -297,9 +297,9 @@ async fn nothing_is_published_before_every_kind_was_listed_everywhere() {
 #[tokio::test(start_paused = true)]
 async fn a_deletion_is_published_at_once_and_a_pod_that_went_is_told_after() {
     let mut played = play(1);
-    empty_listings(1)
-        .into_iter()
-        .for_each(|seen| played.say(seen));
+    for seen in empty_listings(1) {
+        played.say(seen);
+    }
     played.source.first().await;
     let start = Instant::now();
     let waited = || start.elapsed().as_millis();
@@ -343,9 +343,9 @@ async fn a_deletion_is_published_at_once_and_a_pod_that_went_is_told_after() {
 #[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_is_reported_and_keeps_its_last_good_content() {
     let played = play(1);
-    empty_listings(1)
-        .into_iter()
-        .for_each(|seen| played.say(seen));
+    for seen in empty_listings(1) {
+        played.say(seen);
+    }
     played.source.first().await;
     let name = ObjectName::new("shop", "web");
     let good: api::Backend = read(&json!({
@@ -403,4 +403,19 @@ fn each_scope_is_listed_by_itself() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(pods, ["b/web-0"]);
+}
+
+/// Law 3: nor does a watch hang on it, which would go on with what was known for ever.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_dies_without_a_word_fails() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+    let client = client(config).unwrap();
+    let mute =
+        tokio::spawn(async move { (listener.accept().await, std::future::pending::<()>().await) });
+    let request = client.apiserver_version();
+    let outcome = tokio::time::timeout(std::time::Duration::from_mins(5), request).await;
+    assert!(outcome.expect("it ends by itself").is_err());
+    mute.abort();
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::Deserialize;
 
 use super::protection::protection;
 use crate::api;
@@ -28,8 +30,25 @@ pub(super) fn name_of(metadata: &ObjectMeta) -> ObjectName {
     ObjectName::new(&word(&metadata.namespace), &word(&metadata.name))
 }
 
-/// Without status, which is ours to write and would wake us again, and without what others keep in metadata.
-pub(super) fn load_balancer(object: api::LoadBalancer) -> api::LoadBalancer {
+/// A LoadBalancer as its user wrote it. Its status is not read: it is ours to write, would wake us again, and
+/// may be another version's, which must not spoil what the user wrote.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = api::LoadBalancer)]
+pub(super) struct WrittenLoadBalancer {
+    metadata: ObjectMeta,
+    spec: api::LoadBalancerSpec,
+}
+
+/// As [`WrittenLoadBalancer`].
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = api::Backend)]
+pub(super) struct WrittenBackend {
+    metadata: ObjectMeta,
+    spec: api::BackendSpec,
+}
+
+/// Without what others keep in metadata.
+pub(super) fn load_balancer(object: WrittenLoadBalancer) -> api::LoadBalancer {
     api::LoadBalancer {
         metadata: metadata(object.metadata),
         spec: object.spec,
@@ -38,7 +57,7 @@ pub(super) fn load_balancer(object: api::LoadBalancer) -> api::LoadBalancer {
 }
 
 /// As [`load_balancer`].
-pub(super) fn backend(object: api::Backend) -> api::Backend {
+pub(super) fn backend(object: WrittenBackend) -> api::Backend {
     api::Backend {
         metadata: metadata(object.metadata),
         spec: object.spec,
