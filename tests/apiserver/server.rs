@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Longer than this nothing here takes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 const TOKEN: &str = "the-tests-own";
 
 /// The one that runs, if any.
@@ -30,7 +30,8 @@ pub struct Server {
     binaries: Binaries,
     etcd_port: u16,
     port: u16,
-    api_server: Mutex<Option<Process>>,
+    /// The kube-apiserver; none while it is killed.
+    front: Mutex<Option<Process>>,
     _etcd: Process,
     /// Held for writing by a test that takes the server away from the others.
     pub peace: RwLock<()>,
@@ -84,7 +85,7 @@ impl Server {
             binaries,
             etcd_port,
             port,
-            api_server: Mutex::new(None),
+            front: Mutex::new(None),
             _etcd: etcd,
             peace: RwLock::new(()),
         };
@@ -123,7 +124,7 @@ impl Server {
                 ),
             ],
         );
-        *self.api_server.lock().unwrap() = Some(process);
+        *self.front.lock().unwrap() = Some(process);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -153,7 +154,7 @@ impl Server {
 
     /// Ends the kube-apiserver as a crash would.
     pub fn kill_api_server(&self) {
-        let process = self.api_server.lock().unwrap().take();
+        let process = self.front.lock().unwrap().take();
         process.expect("it runs").kill();
     }
 
@@ -216,7 +217,7 @@ struct Binaries {
 }
 
 impl Binaries {
-    /// KUBEBUILDER_ASSETS, or what `tests/cluster/build` built and Debian's etcd.
+    /// `KUBEBUILDER_ASSETS`, or what `tests/cluster/build` built and Debian's etcd.
     fn find() -> Self {
         if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
             let folder = PathBuf::from(folder);

@@ -167,13 +167,13 @@ pub async fn until(
 ) -> Arc<Observed> {
     let mut observed = source.observed();
     let waiting = observed.wait_for(|now| now.as_deref().is_some_and(&wanted));
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(found) => found.expect("the source lives").clone().unwrap(),
-        Err(_) => panic!(
-            "not in time: {what}; there is {:#?}",
-            source.observed().borrow()
-        ),
+    if let Ok(found) = tokio::time::timeout(PATIENCE, waiting).await {
+        return found.expect("the source lives").clone().unwrap();
     }
+    panic!(
+        "not in time: {what}; there is {:#?}",
+        source.observed().borrow()
+    );
 }
 
 /// The endpoints of a Backend, as the plan gets them.

@@ -1,6 +1,8 @@
 //! What is kept of objects that a real API server, kubelet and controllers wrote (`captured/`), and what is
 //! published of what the watches say.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -63,7 +65,7 @@ fn what_a_pods_object_says_of_its_end_is_kept() {
             "lastcall.dev/original-grace-seconds": "5",
         });
     });
-    let seconds = |duration: Option<std::time::Duration>| duration.map(|d| d.as_secs());
+    let seconds = |duration: Option<Duration>| duration.map(|d| d.as_secs());
     assert_eq!(seconds(deleted.deletion), Some(7));
     assert_eq!(seconds(deleted.original_grace), Some(5));
     assert_eq!(deleted.admin_state.as_deref(), Some("Draining"));
@@ -254,6 +256,12 @@ impl Played {
         }
     }
 
+    async fn hear_of_a_pod_that_went(&mut self) -> Gone {
+        let waiting = self.gone.recv();
+        let told = tokio::time::timeout(Duration::from_mins(1), waiting).await;
+        told.expect("told").expect("the source lives")
+    }
+
     fn revision(&self) -> u64 {
         let observed = self.source.observed();
         let now = observed.borrow();
@@ -273,6 +281,11 @@ fn put(pod: Pod) -> Seen {
     Seen::Pod(0, Change::Put(pod.name.clone(), Ok(pod)))
 }
 
+async fn change(observed: &mut watch::Receiver<Option<Arc<Observed>>>) {
+    let told = tokio::time::timeout(Duration::from_mins(1), observed.changed()).await;
+    told.expect("published").expect("the source lives");
+}
+
 /// Law 3.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_published_before_every_kind_was_listed_everywhere() {
@@ -284,7 +297,7 @@ async fn nothing_is_published_before_every_kind_was_listed_everywhere() {
     for seen in left {
         played.say(seen);
         played.rest().await;
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(played.revision(), 0);
     }
     assert_eq!(played.source.missing(), ["Pod"]);
@@ -307,26 +320,26 @@ async fn a_deletion_is_published_at_once_and_a_pod_that_went_is_told_after() {
     observed.mark_unchanged();
 
     played.say(put(a_pod("u1")));
-    observed.changed().await.unwrap();
+    change(&mut observed).await;
     assert!((10..=12).contains(&waited()), "{}", waited());
     // It says the same: nobody is woken.
     played.say(put(a_pod("u1")));
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(played.revision(), 2);
 
     let start = Instant::now();
     played.say(put(Pod {
-        deletion: Some(std::time::Duration::from_secs(30)),
+        deletion: Some(Duration::from_secs(30)),
         ..a_pod("u1")
     }));
-    observed.changed().await.unwrap();
+    change(&mut observed).await;
     observed.mark_unchanged();
     assert!(start.elapsed().as_millis() <= 3);
     assert!(played.gone.try_recv().is_err());
 
     // Another has come under its name, as a StatefulSet's does.
     played.say(put(a_pod("u2")));
-    let gone = played.gone.recv().await.unwrap();
+    let gone = played.hear_of_a_pod_that_went().await;
     assert_eq!((&*gone.uid, gone.revision), ("u1", 4));
     let now = observed.borrow_and_update().clone().unwrap();
     assert_eq!(now.revision, 4);
@@ -335,7 +348,7 @@ async fn a_deletion_is_published_at_once_and_a_pod_that_went_is_told_after() {
     // It went while the watch was away: the next listing is without it.
     played.say(Seen::Pod(0, Change::Began));
     played.say(Seen::Pod(0, Change::Complete));
-    let gone = played.gone.recv().await.unwrap();
+    let gone = played.hear_of_a_pod_that_went().await;
     assert_eq!((&*gone.uid, gone.revision), ("u2", 5));
 }
 
@@ -415,7 +428,7 @@ async fn a_connection_that_dies_without_a_word_fails() {
     let mute =
         tokio::spawn(async move { (listener.accept().await, std::future::pending::<()>().await) });
     let request = client.apiserver_version();
-    let outcome = tokio::time::timeout(std::time::Duration::from_mins(5), request).await;
+    let outcome = tokio::time::timeout(Duration::from_mins(5), request).await;
     assert!(outcome.expect("it ends by itself").is_err());
     mute.abort();
 }
