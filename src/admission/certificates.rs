@@ -21,13 +21,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-const DAY: u64 = 24 * 3600;
 /// How long a leaf holds.
-const LEAF: Duration = Duration::from_secs(90 * DAY);
+const LEAF: Duration = Duration::from_hours(90 * 24);
 /// How long a CA holds.
-const CA: Duration = Duration::from_secs(3650 * DAY);
+const CA: Duration = Duration::from_hours(3650 * 24);
 /// For clocks that are behind.
-const SKEW: Duration = Duration::from_secs(3600);
+const SKEW: Duration = Duration::from_hours(1);
 
 /// A CA, a leaf that it has signed, and their private keys; all in PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,6 +57,9 @@ pub enum CertificateError {
     /// A name is none, or the keys' randomness failed.
     #[error("certificates cannot be made: {0}")]
     Make(#[from] rcgen::Error),
+    /// A name is neither a DNS name nor an IP address.
+    #[error("{0:?} is neither a DNS name nor an IP address: no certificate can be made for it")]
+    Name(String),
     /// What is there cannot be used. It is never returned by [`renewed`], which makes anew.
     #[error("certificates cannot be used: {0}")]
     Use(String),
@@ -65,9 +67,10 @@ pub enum CertificateError {
 
 /// Makes a CA and a leaf for these DNS names and IP addresses.
 pub fn issue(names: &[String], now: SystemTime) -> Result<Certificates, CertificateError> {
+    server_names(names)?;
     let key = KeyPair::generate()?;
     let ca_pem = ca_params(now).self_signed(&key)?.pem();
-    with_leaf(ca_pem, key, names, now)
+    with_leaf(ca_pem, &key, names, now)
 }
 
 /// What is to be in place of `current`, or `None` where it is still good. A leaf and a CA are renewed when
@@ -78,20 +81,22 @@ pub fn renewed(
     names: &[String],
     now: SystemTime,
 ) -> Result<Option<Certificates>, CertificateError> {
+    // Else a name that nobody could believe would make new certificates each time.
+    server_names(names)?;
+    let ca_due = is_due(&current.ca_pem, now).unwrap_or(true);
+    let leaf_due = is_due(&current.leaf_pem, now).unwrap_or(true);
+    if !ca_due && !leaf_due && usable(current, names, now).is_ok() {
+        return Ok(None);
+    }
     let Ok(ca_key) = KeyPair::from_pem(&current.ca_key_pem) else {
         return issue(names, now).map(Some);
     };
-    let ca_due = is_due(&current.ca_pem, now).unwrap_or(true);
-    let good = is_due(&current.leaf_pem, now) == Ok(false) && usable(current, names, now).is_ok();
-    if good && !ca_due {
-        return Ok(None);
-    }
     let ca_pem = if ca_due {
         ca_params(now).self_signed(&ca_key)?.pem()
     } else {
         current.ca_pem.clone()
     };
-    let mended = with_leaf(ca_pem, ca_key, names, now)?;
+    let mended = with_leaf(ca_pem, &ca_key, names, now)?;
     if usable(&mended, names, now).is_ok() {
         return Ok(Some(mended));
     }
@@ -115,7 +120,7 @@ fn ca_name() -> DistinguishedName {
 
 fn with_leaf(
     ca_pem: String,
-    ca_key: KeyPair,
+    ca_key: &KeyPair,
     names: &[String],
     now: SystemTime,
 ) -> Result<Certificates, CertificateError> {
@@ -128,7 +133,7 @@ fn with_leaf(
     leaf.use_authority_key_identifier_extension = true;
     let leaf_key = KeyPair::generate()?;
     let ca_params = ca_params(now);
-    let issuer = Issuer::from_params(&ca_params, &ca_key);
+    let issuer = Issuer::from_params(&ca_params, ca_key);
     let leaf_pem = leaf.signed_by(&leaf_key, &issuer)?.pem();
     Ok(Certificates {
         ca_pem,
@@ -149,6 +154,13 @@ fn params(now: SystemTime, holds: Duration) -> CertificateParams {
         .as_nanos();
     params.serial_number = Some(SerialNumber::from_slice(&number.to_be_bytes()));
     params
+}
+
+fn server_names(names: &[String]) -> Result<Vec<ServerName<'static>>, CertificateError> {
+    let read = |name: &String| {
+        ServerName::try_from(name.clone()).map_err(|_| CertificateError::Name(name.clone()))
+    };
+    names.iter().map(read).collect()
 }
 
 /// Whether two thirds of a certificate's time have passed.
@@ -181,8 +193,7 @@ fn usable(
         .build()
         .map_err(|e| bad(&e))?;
     let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).map_err(|e| bad(&e))?);
-    for name in names {
-        let name = ServerName::try_from(name.as_str()).map_err(|e| bad(&e))?;
+    for name in server_names(names)? {
         let verified = verifier.verify_server_cert(&leaf, &[], &name, &[], now);
         verified.map_err(|e| bad(&e))?;
     }
@@ -202,7 +213,7 @@ mod tests {
     use super::*;
 
     fn at(days: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs((20_000 + days) * DAY)
+        UNIX_EPOCH + Duration::from_hours((20_000 + days) * 24)
     }
 
     fn names() -> Vec<String> {
@@ -276,7 +287,17 @@ mod tests {
         let next = renewed(&made, &more, at(1)).unwrap().unwrap();
         assert_eq!(next.ca_pem, made.ca_pem);
         usable(&next, &more, at(1)).unwrap();
-        assert!(issue(&["ümlaut".to_owned()], at(0)).is_err());
+        for bad in ["ümlaut", "a b", "*.lastcall.svc", ""] {
+            let bad = [bad.to_owned()];
+            assert!(
+                matches!(issue(&bad, at(0)), Err(CertificateError::Name(_))),
+                "{bad:?}"
+            );
+            assert!(matches!(
+                renewed(&made, &bad, at(0)),
+                Err(CertificateError::Name(_))
+            ));
+        }
     }
 
     #[test]
@@ -285,29 +306,30 @@ mod tests {
             issue(&names(), at(0)).unwrap(),
             issue(&names(), at(0)).unwrap(),
         );
-        let with = |change: &dyn Fn(&mut Certificates)| {
+        let with = |day, change: &dyn Fn(&mut Certificates)| {
             let mut broken = made.clone();
             change(&mut broken);
-            let next = renewed(&broken, &names(), at(1)).unwrap().unwrap();
-            usable(&next, &names(), at(1)).unwrap();
+            let next = renewed(&broken, &names(), at(day)).unwrap().unwrap();
+            usable(&next, &names(), at(day)).unwrap();
             next
         };
         for keeps_the_ca in [
-            with(&|c| c.leaf_pem = String::new()),
-            with(&|c| c.leaf_pem.clone_from(&other.leaf_pem)),
-            with(&|c| c.leaf_key_pem = "junk".to_owned()),
-            with(&|c| c.leaf_key_pem.clone_from(&other.leaf_key_pem)),
+            with(1, &|c| c.leaf_pem = String::new()),
+            with(1, &|c| c.leaf_pem.clone_from(&other.leaf_pem)),
+            with(1, &|c| c.leaf_key_pem = "junk".to_owned()),
+            with(1, &|c| c.leaf_key_pem.clone_from(&other.leaf_key_pem)),
         ] {
             assert_eq!(keeps_the_ca.ca_pem, made.ca_pem);
         }
+        // Without its key a CA serves as long as its leaf does.
         for anew in [
-            with(&|c| c.ca_key_pem = "junk".to_owned()),
-            with(&|c| c.ca_key_pem.clone_from(&other.ca_key_pem)),
+            with(61, &|c| c.ca_key_pem = "junk".to_owned()),
+            with(61, &|c| c.ca_key_pem.clone_from(&other.ca_key_pem)),
         ] {
             assert_ne!(anew.ca_pem, made.ca_pem);
         }
         // The key says what the CA was.
-        let mended = with(&|c| c.ca_pem = "junk".to_owned());
+        let mended = with(1, &|c| c.ca_pem = "junk".to_owned());
         assert_eq!(mended.ca_key_pem, made.ca_key_pem);
     }
 
