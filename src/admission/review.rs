@@ -1,4 +1,4 @@
-//! Answers the API server's AdmissionReviews (`admission.k8s.io/v1`). Called by [`super::routes`].
+//! Answers the API server's `AdmissionReview`s (`admission.k8s.io/v1`). Called by [`super::routes`].
 //!
 //! The mutating side never stands in the way of a pod: whatever goes wrong here, the pod is admitted as it
 //! is, with a warning, and counted (PITFALLS 27; status reports the pod as unprotected). The validating
@@ -79,7 +79,7 @@ pub struct ReviewCounts {
     pub refused: AtomicU64,
 }
 
-/// The body is no AdmissionReview, so there is nothing that could be answered.
+/// The body is no `AdmissionReview`, so there is nothing that could be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
     /// It cannot be read.
@@ -231,6 +231,11 @@ impl Reviewer {
                 count(&self.counts.unprotected);
                 (response, why)
             }
+            // It has the hook already, where it can.
+            Verdict::Injected(patch, why) if patch.0.is_empty() => {
+                count(&self.counts.untouched);
+                (response, why)
+            }
             Verdict::Injected(patch, why) => match response.clone().with_patch(patch) {
                 Ok(patched) => {
                     count(&self.counts.injected);
@@ -261,9 +266,6 @@ fn decide(sent: &Value, pod: &Pod, request: &InjectRequest) -> Result<Verdict, S
         Protection::PartlyProtected(gaps) | Protection::Unprotected(gaps) => gaps,
     };
     let patch = patch::between(sent, pod, &after).map_err(|error| error.to_string())?;
-    if patch.0.is_empty() && gaps.is_empty() {
-        return Ok(Verdict::Untouched);
-    }
     Ok(Verdict::Injected(patch, gaps))
 }
 
