@@ -33,7 +33,7 @@ pub fn inject(pod: &Pod, request: &InjectRequest) -> Result<Option<Pod>, Vec<Not
     if request.settings.observe_only {
         return Ok(None);
     }
-    fits(pod, &request.settings.mode).map_err(|why| vec![why])?;
+    fits(pod, request).map_err(|why| vec![why])?;
     let mut pod = pod.clone();
     let id = hook_id(&pod, request);
     let slept = hook_containers(&mut pod, request, &id)?;
@@ -45,16 +45,20 @@ pub fn inject(pod: &Pod, request: &InjectRequest) -> Result<Option<Pod>, Vec<Not
     Ok(Some(pod))
 }
 
-/// Whether a hook of this mode could work in the pod at all.
-fn fits(pod: &Pod, mode: &HookMode) -> Result<(), NotProtected> {
+/// Whether a hook could work in the pod at all.
+fn fits(pod: &Pod, request: &InjectRequest) -> Result<(), NotProtected> {
     if is_static(pod) {
         return Err(NotProtected::StaticPod);
     }
-    let Some(spec) = pod
-        .spec
-        .as_ref()
-        .filter(|_| matches!(mode, HookMode::Exec(_)))
-    else {
+    if request.settings.mode == HookMode::HttpGet {
+        let forbidden = request.facts.forbids_host;
+        return if forbidden {
+            Err(NotProtected::PodSecurity)
+        } else {
+            Ok(())
+        };
+    }
+    let Some(spec) = &pod.spec else {
         return Ok(());
     };
     if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
@@ -154,7 +158,7 @@ fn supply(pod: &mut Pod, request: &InjectRequest, id: String) {
         }
         HookMode::HttpGet => {
             let labels = pod.metadata.labels.get_or_insert_default();
-            labels.entry(HOOK_ID.to_owned()).or_insert(id);
+            labels.insert(HOOK_ID.to_owned(), id);
         }
     }
 }

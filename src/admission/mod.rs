@@ -2,7 +2,8 @@
 //! not say ([`validate`]).
 //!
 //! What decides is pure. [`review`] speaks the API server's language, [`routes`] is what it calls; `app`
-//! gives both what they must know of the cluster.
+//! gives both what they must know of the cluster. [`certificates`] are those by which the API server and the
+//! pods know lastcall, and [`certificate_store`] shares them among replicas.
 
 pub mod certificate_store;
 pub mod certificates;
@@ -10,6 +11,7 @@ pub mod exec_hook;
 pub mod grace;
 pub mod inject;
 pub mod patch;
+pub mod pod_security;
 mod pre_stop;
 pub mod protection;
 pub mod review;

@@ -32,6 +32,11 @@ pub enum NotProtected {
     /// `lastcall-hold` is a Linux program.
     #[error("lastcall-hold does not run on Windows; HTTPGet mode would hold it")]
     Windows,
+    /// A hook that names a host would make the API server refuse the pod.
+    #[error(
+        "Pod Security of the namespace forbids hooks that name a host, as HTTPGet mode needs; exec mode would hold it"
+    )]
+    PodSecurity,
     /// The pod has a volume or container of its own with a name that the hook needs.
     #[error("the pod has a {kind} of its own named {name}; the hook needs that name")]
     NameTaken {
@@ -82,6 +87,7 @@ impl NotProtected {
             Self::Disabled => "DrainDisabled",
             Self::StaticPod => "StaticPod",
             Self::Windows => "WindowsPod",
+            Self::PodSecurity => "PodSecurity",
             Self::NameTaken { .. } => "NameTaken",
             Self::PathTaken { .. } => "PathTaken",
             Self::OwnPreStop { .. } => "OwnPreStop",

@@ -72,6 +72,8 @@ pub struct PodFacts {
     pub backend_timeout_seconds: Option<u32>,
     /// The value of its namespace's label `lastcall.dev/drain`.
     pub namespace_label: Option<String>,
+    /// Whether its namespace refuses pods in `HTTPGet` mode; see [`super::pod_security::forbids_host`].
+    pub forbids_host: bool,
 }
 
 /// All that decides about one pod.

@@ -33,6 +33,8 @@ struct Case {
 struct Facts {
     backend_timeout_seconds: Option<u32>,
     namespace_label: Option<String>,
+    #[serde(default)]
+    forbids_host: bool,
 }
 
 fn settings(mode: HookMode) -> Settings {
@@ -76,6 +78,7 @@ fn injected(pod: &Pod, settings: &Settings, drain: u32) -> Pod {
     let facts = PodFacts {
         backend_timeout_seconds: Some(drain),
         namespace_label: None,
+        ..PodFacts::default()
     };
     let request = InjectRequest {
         namespace: "shop",
@@ -111,6 +114,7 @@ fn each_case_gets_its_patch_or_its_refusal() {
         let facts = PodFacts {
             backend_timeout_seconds: case.facts.backend_timeout_seconds,
             namespace_label: case.facts.namespace_label,
+            forbids_host: case.facts.forbids_host,
         };
         let request = InjectRequest {
             namespace: "shop",
@@ -165,6 +169,7 @@ fn the_narrowest_word_decides_who_gets_the_hook() {
         let facts = PodFacts {
             backend_timeout_seconds: backend,
             namespace_label: namespace.map(str::to_owned),
+            forbids_host: false,
         };
         let request = InjectRequest {
             namespace: "shop",
@@ -435,7 +440,7 @@ proptest! {
         pod in any_pod(), mode in 0..3_usize, drain in 0..4000_u32, mesh: bool, defaults: bool,
     ) {
         let settings = settings([by_init_container(), by_image_volume(), HookMode::HttpGet][mode].clone());
-        let facts = PodFacts { backend_timeout_seconds: Some(drain), namespace_label: None };
+        let facts = PodFacts { backend_timeout_seconds: Some(drain), namespace_label: None, ..PodFacts::default() };
         let request = InjectRequest { namespace: "shop", settings: &settings, facts: &facts, hook_id: "id-1" };
         let Ok(Some(mut once)) = inject(&pod, &request) else { return Ok(()) };
         // Nothing that others wrote is gone.

@@ -75,6 +75,7 @@ fn selected() -> Says {
     Says::Facts(PodFacts {
         backend_timeout_seconds: Some(60),
         namespace_label: None,
+        forbids_host: false,
     })
 }
 
@@ -97,7 +98,7 @@ fn question(kind: &str, operation: &str, object: &Value, old: &Value, rest: &Val
     serde_json::to_vec(&review).unwrap()
 }
 
-/// A pod as a ReplicaSet makes it: named by the API server later.
+/// A pod as a `ReplicaSet` makes it: named by the API server later.
 fn pod(containers: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"generateName": "web-5d9c-", "labels": {"app": "web"}, "newField": 1},

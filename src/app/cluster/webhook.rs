@@ -23,7 +23,8 @@ use crate::admission::certificate_store::CertificateStore;
 use crate::admission::certificates::Certificates;
 use crate::admission::validate::AllowedAnnotations;
 use crate::admission::{
-    self, Delivery, HookMode, HookService, LookupError, PodFacts, Reviewer, Settings, routes,
+    self, Delivery, HookMode, HookService, LookupError, PodFacts, Reviewer, Settings, pod_security,
+    routes,
 };
 use crate::api::pods;
 use crate::cli::run::Run;
@@ -226,10 +227,12 @@ impl admission::Cluster for Known {
             let there = namespaces.get_metadata_opt(namespace).await;
             let there =
                 there.map_err(|error| LookupError(format!("namespace {namespace}: {error}")))?;
-            let labelled = there.and_then(|there| there.metadata.labels?.remove(pods::DRAIN));
+            let said = there.and_then(|there| there.metadata.labels);
+            let said = said.unwrap_or_default();
             Ok(PodFacts {
                 backend_timeout_seconds: self.timeout(namespace, labels),
-                namespace_label: labelled,
+                namespace_label: said.get(pods::DRAIN).cloned(),
+                forbids_host: pod_security::forbids_host(&said),
             })
         })
     }
