@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::data_plane::{DataPlane, Statistics};
 use super::journal::DrainJournal;
@@ -23,12 +24,12 @@ use super::{CONTROL_THREADS, Signal, Signals, descriptors, ended, logging};
 use crate::admin::{self, Parts, Readiness};
 use crate::cli::run::Run;
 use crate::cli::standalone::MetricsAddress;
+use crate::controller::notices::Notice;
 use crate::controller::{self, Template};
-use crate::drain::hook;
-use crate::drain::{Coordinator, Entry, Journal};
+use crate::drain::{self, Coordinator, Entry, Journal, hook};
 use crate::proxy::Workers;
 use crate::source::Kubernetes;
-use crate::source::kubernetes::Live;
+use crate::source::kubernetes::{Gone, Live};
 use crate::source::tokens::Tokens;
 use configurator::Configurator;
 use lookups::Lookups;
@@ -60,133 +61,214 @@ async fn serve(args: &Run) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let not_configured = readiness.hold("configuration");
     let (going_down, shutting_down) = watch::channel(false);
-
-    let config = kube::Config::infer()
-        .await
-        .context("no cluster: neither in a pod nor by KUBECONFIG")?;
-    let client =
-        crate::source::kubernetes::client(config).context("no client of the API server")?;
-    let (source, gone) = Kubernetes::start(&client, &args.watch_namespace);
-
-    let count = args
-        .workers
-        .or_else(|| std::thread::available_parallelism().ok())
-        .map_or(1, NonZeroUsize::get);
-    let workers = Workers::start(count, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
-        .context("cannot start the workers")?;
-
-    let (tell_changes, changes) = watch::channel(0);
-    let lookups = Arc::new(Lookups {
-        client: client.clone(),
-        live: Live::new(client.clone(), lookups::PATIENCE),
-        tokens: Tokens::new(client.clone()),
-        observed: source.observed(),
-        changes,
-    });
-    let journal = Arc::new(DrainJournal::default());
-    let returns = Returns::default();
-    let (notices, to_publish) = mpsc::unbounded_channel();
-    let ear = ear(&journal, returns.clone(), &source, notices);
-    let (coordinator, draining) = Coordinator::new(
-        count,
-        Arc::new(DataPlane(workers.clone())),
-        Arc::clone(&lookups) as _,
-        ear,
-    );
-    let mut coordinator = tokio::spawn(coordinator.run());
-
-    let configurator = Arc::new(Configurator::new(
-        source.observed(),
-        args.data_ports.clone(),
-        draining.clone(),
-        workers.clone(),
-    ));
-    let parts = Arc::new(Parts {
-        draining: Arc::new(draining.clone()),
-        configuration: configurator.clone(),
-        statistics: Arc::new(Statistics {
-            workers: workers.clone(),
-            journal,
-        }),
-        readiness: readiness.clone(),
-        shutting_down,
-        started: tokio::time::Instant::now(),
-    });
+    let (mut planes, heard) = Planes::start(args).await?;
     // Health from the beginning: who asks why it is not ready is told.
-    open_ports(args, &parts).await?;
-
+    planes.open_ports(args, &readiness, shutting_down).await?;
     let template = Template {
         namespace: args.namespace.clone(),
         selector: args.pod_selector.clone(),
     };
-    let starting = async {
-        let prepared = webhook::prepare(args, &client).await;
-        let recorded = patiently("the Services of LoadBalancers", async || {
-            controller::recorded_ports(client.clone(), &template).await
-        })
-        .await;
-        patiently("the cluster's keys", async || lookups.tokens.fetch().await).await;
-        source.first().await;
-        configurator.start(recorded).await;
-        prepared
-    };
     let prepared = tokio::select! {
-        prepared = starting => prepared,
+        prepared = planes.prepare(args, &template) => prepared,
         () = stopped(&mut signals) => return Ok(()),
     };
-    tokio::spawn(returns::follow(
-        returns.clone(),
-        source.observed(),
-        draining.clone(),
-    ));
-    tokio::spawn(returns::follow_gone(
-        returns,
-        gone,
-        configurator.applied(),
-        draining.clone(),
-    ));
-    tokio::spawn(count_changes(source.observed(), tell_changes));
-    tokio::spawn(controller::notices::publish(client.clone(), to_publish));
-    let hooks = hook::router(hook::Parts {
-        draining: draining.clone(),
-        cluster: Arc::clone(&lookups) as _,
-        node_shutdown: Duration::from_secs(args.node_shutdown_grace_seconds.into()),
-    });
-    webhook::serve(args, &client, prepared, hooks, Arc::clone(&configurator)).await?;
-    tokio::spawn(controller::run(controller::Context {
-        client,
-        template,
-        process: Arc::new(Process {
-            draining,
-            running: configurator.running(),
-        }),
-    }));
+    planes.follow(heard);
+    planes.answer(args, prepared, template).await?;
     not_configured.ready();
-    tracing::info!(workers = count, namespace = args.namespace, "ready");
+    tracing::info!(namespace = args.namespace, "ready");
 
     let died = tokio::select! {
         () = stopped(&mut signals) => false,
         // Without it nothing drains any more: it ends by a panic only, and then so does the process.
-        _ = &mut coordinator => true,
+        _ = &mut planes.coordinator => true,
     };
     if died {
         tracing::error!("the drain coordinator has died: shutting down");
     }
     // Held, not dropped: unready from here to the end.
     let _leaving = readiness.hold("shutting down");
+    // Nobody listens for it only where nothing is served.
     let _ = going_down.send(true);
-    super::farewell(
-        args.shutdown_delay,
-        args.shutdown_timeout,
-        &workers,
-        &mut signals,
-    )
-    .await;
+    let (delay, timeout) = (args.shutdown_delay, args.shutdown_timeout);
+    super::farewell(delay, timeout, &planes.workers, &mut signals).await;
     anyhow::ensure!(
         !died,
         "the drain coordinator has died; its panic is in the log"
     );
     Ok(())
+}
+
+/// What runs, from the start to the end of the process.
+struct Planes {
+    client: kube::Client,
+    source: Kubernetes,
+    workers: Workers,
+    lookups: Arc<Lookups>,
+    journal: Arc<DrainJournal>,
+    returns: Returns,
+    draining: drain::Handle,
+    coordinator: JoinHandle<()>,
+    configurator: Arc<Configurator>,
+}
+
+/// What is heard, for those who follow it.
+struct Heard {
+    gone: mpsc::UnboundedReceiver<Gone>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    tell_changes: watch::Sender<u64>,
+}
+
+impl Planes {
+    /// Starts the watches, the workers and the coordinator. Nothing is served yet.
+    async fn start(args: &Run) -> anyhow::Result<(Self, Heard)> {
+        let config = kube::Config::infer()
+            .await
+            .context("no cluster: neither in a pod nor by KUBECONFIG")?;
+        let client =
+            crate::source::kubernetes::client(config).context("no client of the API server")?;
+        let (source, gone) = Kubernetes::start(&client, &args.watch_namespace);
+        let count = args
+            .workers
+            .or_else(|| std::thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get);
+        let workers = Workers::start(count, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+            .context("cannot start the workers")?;
+        let (tell_changes, changes) = watch::channel(0);
+        let lookups = Arc::new(Lookups {
+            client: client.clone(),
+            live: Live::new(client.clone(), lookups::PATIENCE),
+            tokens: Tokens::new(client.clone()),
+            observed: source.observed(),
+            changes,
+        });
+        let journal = Arc::new(DrainJournal::default());
+        let returns = Returns::default();
+        let (tell, notices) = mpsc::unbounded_channel();
+        let (coordinator, draining) = Coordinator::new(
+            count,
+            Arc::new(DataPlane(workers.clone())),
+            Arc::clone(&lookups) as _,
+            ear(&journal, returns.clone(), &source, tell),
+        );
+        let configurator = Arc::new(Configurator::new(
+            source.observed(),
+            args.data_ports.clone(),
+            draining.clone(),
+            workers.clone(),
+        ));
+        let planes = Self {
+            client,
+            source,
+            workers,
+            lookups,
+            journal,
+            returns,
+            draining,
+            coordinator: tokio::spawn(coordinator.run()),
+            configurator,
+        };
+        let heard = Heard {
+            gone,
+            notices,
+            tell_changes,
+        };
+        Ok((planes, heard))
+    }
+
+    /// Opens the admin API and the metrics.
+    async fn open_ports(
+        &self,
+        args: &Run,
+        readiness: &Readiness,
+        shutting_down: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let parts = Arc::new(Parts {
+            draining: Arc::new(self.draining.clone()),
+            configuration: Arc::clone(&self.configurator) as _,
+            statistics: Arc::new(Statistics {
+                workers: self.workers.clone(),
+                journal: Arc::clone(&self.journal),
+            }),
+            readiness: readiness.clone(),
+            shutting_down,
+            started: tokio::time::Instant::now(),
+        });
+        let listener = bind(args.admin_address, "--admin-address").await?;
+        tokio::spawn(ended(admin::serve_tcp(
+            listener,
+            admin::router(Arc::clone(&parts)),
+        )));
+        if let MetricsAddress::At(address) = args.metrics_address {
+            let listener = bind(address, "--metrics-address").await?;
+            tokio::spawn(ended(admin::serve_observe(
+                listener,
+                admin::observe_router(parts),
+            )));
+        }
+        Ok(())
+    }
+
+    /// Waits for what has to be there before anything is served, and takes the first configuration in.
+    async fn prepare(&self, args: &Run, template: &Template) -> webhook::Prepared {
+        let prepared = webhook::prepare(args, &self.client).await;
+        let recorded = patiently("the Services of LoadBalancers", async || {
+            controller::recorded_ports(self.client.clone(), template).await
+        })
+        .await;
+        patiently("the cluster's keys", async || {
+            self.lookups.tokens.fetch().await
+        })
+        .await;
+        self.source.first().await;
+        self.configurator.start(recorded).await;
+        prepared
+    }
+
+    /// Follows the cluster: containers that come back, pods that are gone, what is to be told of.
+    fn follow(&self, heard: Heard) {
+        let (returns, draining) = (&self.returns, &self.draining);
+        tokio::spawn(returns::follow(
+            returns.clone(),
+            self.source.observed(),
+            draining.clone(),
+        ));
+        tokio::spawn(returns::follow_gone(
+            returns.clone(),
+            heard.gone,
+            self.configurator.applied(),
+            draining.clone(),
+        ));
+        tokio::spawn(count_changes(self.source.observed(), heard.tell_changes));
+        tokio::spawn(controller::notices::publish(
+            self.client.clone(),
+            heard.notices,
+        ));
+    }
+
+    /// Answers hooks and webhooks, and writes back.
+    async fn answer(
+        &self,
+        args: &Run,
+        prepared: webhook::Prepared,
+        template: Template,
+    ) -> anyhow::Result<()> {
+        let hooks = hook::router(hook::Parts {
+            draining: self.draining.clone(),
+            cluster: Arc::clone(&self.lookups) as _,
+            node_shutdown: Duration::from_secs(args.node_shutdown_grace_seconds.into()),
+        });
+        let configurator = Arc::clone(&self.configurator);
+        webhook::serve(args, &self.client, prepared, hooks, configurator).await?;
+        tokio::spawn(controller::run(controller::Context {
+            client: self.client.clone(),
+            template,
+            process: Arc::new(Process {
+                draining: self.draining.clone(),
+                running: self.configurator.running(),
+            }),
+        }));
+        Ok(())
+    }
 }
 
 /// SIGHUP has nothing to read anew in a cluster.
@@ -200,7 +282,7 @@ fn ear(
     journal: &Arc<DrainJournal>,
     returns: Returns,
     source: &Kubernetes,
-    notices: mpsc::UnboundedSender<controller::notices::Notice>,
+    notices: mpsc::UnboundedSender<Notice>,
 ) -> Journal {
     let written = DrainJournal::hears(journal);
     let observed = source.observed();
@@ -239,22 +321,6 @@ async fn count_changes<T: Send + Sync + 'static>(
     while observed.changed().await.is_ok() {
         changes.send_modify(|count| *count += 1);
     }
-}
-
-async fn open_ports(args: &Run, parts: &Arc<Parts>) -> anyhow::Result<()> {
-    let listener = bind(args.admin_address, "--admin-address").await?;
-    tokio::spawn(ended(admin::serve_tcp(
-        listener,
-        admin::router(Arc::clone(parts)),
-    )));
-    if let MetricsAddress::At(address) = args.metrics_address {
-        let listener = bind(address, "--metrics-address").await?;
-        tokio::spawn(ended(admin::serve_observe(
-            listener,
-            admin::observe_router(Arc::clone(parts)),
-        )));
-    }
-    Ok(())
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

@@ -120,6 +120,7 @@ fn changes<T: Send + Sync + 'static>(
     })
 }
 
+#[allow(clippy::needless_pass_by_value)] // As kube's Controller calls it.
 fn on_error<K: Resource<DynamicType = ()> + Debug>(
     object: Arc<K>,
     error: &WriteError,

@@ -2,6 +2,7 @@
 //! the container ports that were allotted to the listeners; its targetPorts are the one record of that.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -37,10 +38,11 @@ pub(super) fn name(owner: &ObjectName) -> String {
         return plain;
     }
     let digest = Sha256::digest(owner.to_string());
-    let hash: String = digest[..5]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = digest[..5].iter().fold(String::new(), |mut hash, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+        hash
+    });
     let room = LONGEST - hash.len() - 1;
     let short: String = plain.replace('.', "-").chars().take(room).collect();
     format!("{}-{hash}", short.trim_end_matches('-'))

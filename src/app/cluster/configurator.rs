@@ -126,10 +126,7 @@ impl Configurator {
         let running = Running {
             verdicts: planned.verdicts,
             ports: allotment.clone(),
-            failed_ports: failed_ports
-                .into_iter()
-                .map(|(port, error)| (port, error.to_string()))
-                .collect(),
+            failed_ports: failed_ports.into_iter().collect(),
             unprotected,
         };
         self.running.send_if_modified(|before| {

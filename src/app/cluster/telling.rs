@@ -97,7 +97,7 @@ pub(super) fn notices(entry: &Entry, cluster: Option<&Cluster>) -> Option<Notice
     }
 }
 
-/// A release is told where it lost something; that all went well is said by DrainCompleted.
+/// A release is told where it lost something; that all went well is said by `DrainCompleted`.
 fn release(cluster: &Cluster, key: &HoldKey, released: &Released) -> Option<Notice> {
     let held = released.held.as_secs_f64();
     let why = match released.cause {

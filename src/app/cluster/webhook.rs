@@ -34,7 +34,7 @@ use crate::tls_port;
 
 /// How often the certificates are looked at: whether they are to be renewed, and whether the API server
 /// knows by what to believe them.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 /// Where pods ask: the Service's port, not the hook server's own.
 const HOOK_SERVICE_PORT: u16 = 443;
 /// `connectionDraining.timeoutSeconds` where no Backend says another.

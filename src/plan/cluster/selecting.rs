@@ -47,7 +47,7 @@ mod tests {
     use crate::plan::cluster::Service;
     use std::sync::Arc;
 
-    fn backend(name: &str, spec: serde_json::Value) -> crate::api::Backend {
+    fn backend(name: &str, spec: &serde_json::Value) -> crate::api::Backend {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "lastcall.dev/v1alpha1",
             "kind": "Backend",
@@ -65,10 +65,10 @@ mod tests {
         let objects = Objects {
             load_balancers: Vec::new(),
             backends: vec![
-                backend("labels", by_label),
-                backend("service", by_service("web")),
-                backend("without-selector", by_service("by-hand")),
-                backend("without-service", by_service("none")),
+                backend("labels", &by_label),
+                backend("service", &by_service("web")),
+                backend("without-selector", &by_service("by-hand")),
+                backend("without-service", &by_service("none")),
             ],
         };
         let service = |selector: Labels| {
