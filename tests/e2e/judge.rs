@@ -130,3 +130,94 @@ fn micros(time: &Value) -> u64 {
     let time: MicroTime = serde_json::from_value(time.clone()).unwrap();
     u64::try_from(time.0.as_microsecond()).unwrap()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::record::{Event, What};
+    use serde_json::json;
+
+    fn event(at: u64, what: What, in_flight: u64) -> Event {
+        Event {
+            at,
+            what,
+            id: None,
+            in_flight,
+        }
+    }
+
+    fn life(events: Vec<Event>) -> Life {
+        Life {
+            pod: "web-0".to_owned(),
+            uid: "u".to_owned(),
+            events,
+            over: true,
+        }
+    }
+
+    /// A line of lastcall's log, so many microseconds of the monotonic clock after its beginning.
+    fn line(at: u64, message: &str, cut: u64) -> Value {
+        let time = MicroTime(
+            k8s_openapi::jiff::Timestamp::from_microsecond(
+                i64::try_from(clocks_lead() + at).unwrap(),
+            )
+            .unwrap(),
+        );
+        json!({"timestamp": time, "message": message, "key": "u", "held_ms": 7, "cut": cut})
+    }
+
+    #[test]
+    fn a_life_is_clean_only_where_all_is_as_it_shall_be() {
+        use What::{Begin, End, Sigterm};
+        const MS: u64 = 1_000;
+        let good = || {
+            vec![
+                event(10 * MS, Begin, 1),
+                event(20 * MS, End, 0),
+                event(90 * MS, Sigterm, 0),
+            ]
+        };
+        let late = vec![
+            event(60 * MS, Begin, 1),
+            event(61 * MS, End, 0),
+            event(90 * MS, Sigterm, 0),
+        ];
+        let in_flight = vec![event(10 * MS, Begin, 1), event(90 * MS, Sigterm, 1)];
+        let released = || vec![line(30 * MS, "released", 0)];
+        let cases = [
+            (good(), released(), None),
+            (good(), vec![], Some("without a release")),
+            (
+                good(),
+                vec![line(30 * MS, "hold started", 0)],
+                Some("without a release"),
+            ),
+            (
+                good(),
+                vec![line(30 * MS, "released at the deadline", 0)],
+                Some("deadline"),
+            ),
+            (good(), vec![line(30 * MS, "released", 2)], Some("cut: 2")),
+            (
+                good(),
+                vec![line(200 * MS, "released", 0)],
+                Some("before the release"),
+            ),
+            (late, released(), Some("1 requests begun after the release")),
+            (in_flight, released(), Some("in flight at SIGTERM: Some(1)")),
+            (
+                vec![event(10 * MS, Begin, 1)],
+                vec![],
+                Some("ended without SIGTERM"),
+            ),
+        ];
+        for (events, log, expected) in cases {
+            let judge = Judge::new(vec![life(events)], log);
+            let faults = judge.faults(&judge.lives[0]);
+            match expected {
+                None => assert!(faults.is_empty(), "{faults:?}"),
+                Some(part) => assert!(faults.concat().contains(part), "{part}: {faults:?}"),
+            }
+        }
+    }
+}

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::fs;
 
-use crate::command::{run, tree};
+use crate::command::{attempt, run, tree};
+use crate::installation::{Mode, shared};
 
 /// Set to write the files in place of comparing them.
 const WRITE: &str = "LASTCALL_WRITE_MANIFESTS";
@@ -93,7 +94,37 @@ fn values_that_cannot_be_are_refused_by_name() {
         ("shutdownDelay=1.5s", "duration"),
     ] {
         let arguments = ["template", "lastcall", "charts/lastcall", "--set", value];
-        let error = crate::command::attempt("helm", &arguments, "").unwrap_err();
+        let error = attempt("helm", &arguments, "").unwrap_err();
         assert!(error.contains(said), "{value}: {error}");
+    }
+}
+
+/// What lastcall may not do: the rights that would make it worth taking over.
+#[test]
+fn lastcall_may_not_change_pods_and_reads_no_secret_but_its_own() {
+    let lastcall = shared(Mode::Exec);
+    let account = format!("--as=system:serviceaccount:{}:lastcall", lastcall.namespace);
+    let can = |what: &[&str]| {
+        let arguments = [&["auth", "can-i", account.as_str()], what].concat();
+        let said = attempt("kubectl", &arguments, "").unwrap_or_else(|error| error);
+        said.lines().last() == Some("yes")
+    };
+    let own = [
+        "get",
+        "secret/lastcall-certificates",
+        "--namespace",
+        "lastcall",
+    ];
+    assert!(can(&own) && can(&["list", "pods", "--all-namespaces"]));
+    for denied in [
+        &["get", "secret/another", "--namespace", "lastcall"][..],
+        &["list", "secrets", "--namespace", "default"],
+        &["delete", "pods", "--namespace", "default"],
+        &["create", "pods/eviction", "--namespace", "default"],
+        &["patch", "pods", "--namespace", "default"],
+        &["create", "services", "--namespace", "default"],
+        &["patch", "mutatingwebhookconfigurations/another"],
+    ] {
+        assert!(!can(denied), "{denied:?}");
     }
 }
