@@ -72,15 +72,14 @@ impl<'a> App<'a> {
         })
     }
 
-    /// Waits until all pods are ready and the LoadBalancer's Service answers from the app.
+    /// Waits until all pods are ready and the LoadBalancer's address answers from the app.
     #[track_caller]
     pub fn reach(&mut self) -> SocketAddr {
         self.rolled_out();
-        let name = format!("lb-{}-app", self.space.name);
-        let address = wait_until("the LoadBalancer's Service", LIMIT, || {
-            let found = object(&self.installed.namespace, &["service", &name])?;
-            let address = text(&found, "/spec/clusterIP");
-            address.parse().map_err(|_| format!("{found}"))
+        let address = wait_until("the LoadBalancer's address", LIMIT, || {
+            let found = object(&self.space.name, &["loadbalancer", "app"])?;
+            let address = text(&found, "/status/addresses/0/value");
+            address.parse().map_err(|_| format!("{}", found["status"]))
         });
         let address = SocketAddr::new(address, 80);
         wait_until("an answer through lastcall", LIMIT, || answers(address));
