@@ -121,18 +121,15 @@ impl<'a> App<'a> {
     /// The names of its pods that nobody has asked to end.
     #[track_caller]
     pub fn staying(&self) -> Vec<String> {
-        self.pods()
-            .iter()
-            .filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none())
-            .map(|pod| text(pod, "/metadata/name").to_owned())
-            .collect()
+        staying(&self.pods())
     }
 
     /// Waits until there are just so many pods, none of them ending.
     #[track_caller]
     pub fn settle(&self, count: usize) {
         wait_until("the pods that shall be there", LIMIT, || {
-            let (all, staying) = (self.pods().len(), self.staying().len());
+            let pods = self.pods();
+            let (all, staying) = (pods.len(), staying(&pods).len());
             (all == count && staying == count)
                 .then_some(())
                 .ok_or((all, staying))
@@ -144,6 +141,14 @@ impl<'a> App<'a> {
     pub fn judge(&self) -> Judge {
         Judge::new(self.collector.lives(), self.installed.log())
     }
+}
+
+/// The names of those that nobody has asked to end.
+fn staying(pods: &[Value]) -> Vec<String> {
+    pods.iter()
+        .filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none())
+        .map(|pod| text(pod, "/metadata/name").to_owned())
+        .collect()
 }
 
 /// Whether a request is answered with 200.
