@@ -261,6 +261,7 @@ impl Planes {
         webhook::serve(args, &self.client, prepared, hooks, configurator).await?;
         tokio::spawn(controller::run(controller::Context {
             client: self.client.clone(),
+            namespaces: args.watch_namespace.clone(),
             template,
             process: Arc::new(Process {
                 draining: self.draining.clone(),

@@ -32,6 +32,8 @@ const AFTER_ERROR: Duration = Duration::from_secs(2);
 pub struct Context {
     /// The API server.
     pub client: Client,
+    /// The namespaces of the objects; all where none is named.
+    pub namespaces: Vec<String>,
     /// What the Services have in common.
     pub template: Template,
     /// The process that runs.
@@ -66,45 +68,59 @@ pub async fn recorded_ports(client: Client, template: &Template) -> Result<Allot
 /// Keeps the cluster's objects as they should be, until it is dropped.
 pub async fn run(context: Context) {
     let context = Arc::new(context);
-    tokio::join!(load_balancers(Arc::clone(&context)), backends(context));
+    let scopes: Vec<Option<&str>> = match &context.namespaces[..] {
+        [] => vec![None],
+        named => named.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let each = scopes.into_iter().map(|scope| {
+        let balancers = load_balancers(Arc::clone(&context), objects(&context.client, scope));
+        let backends = backends(Arc::clone(&context), objects(&context.client, scope));
+        async { tokio::join!(balancers, backends) }
+    });
+    futures_util::future::join_all(each).await;
 }
 
-async fn load_balancers(context: Arc<Context>) {
-    let client = &context.client;
-    let services: Api<Service> = Api::namespaced(client.clone(), &context.template.namespace);
+/// All objects of a kind, or those of a namespace.
+fn objects<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        None => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+    }
+}
+
+async fn load_balancers(context: Arc<Context>, all: Api<LoadBalancer>) {
+    let services: Api<Service> =
+        Api::namespaced(context.client.clone(), &context.template.namespace);
     let ours = watcher::Config::default().labels(service::OWNER);
     let sweeping = Arc::clone(&context);
-    Controller::new(
-        Api::<LoadBalancer>::all(client.clone()),
-        watcher::Config::default(),
-    )
-    .watches(services, ours, |service| {
-        service::owner(&service)
-            .map(|owner| ObjectRef::<LoadBalancer>::new(&owner.name).within(&owner.namespace))
-    })
-    .reconcile_all_on(changes(context.process.running()))
-    .run(reconcile_load_balancer, on_error, Arc::clone(&context))
-    .for_each(async |done| {
-        // An object that is gone leaves its Service.
-        if done.is_err()
-            && let Err(error) = sweep(&sweeping).await
-        {
-            tracing::warn!(%error, "Services of LoadBalancers that are gone are still there");
-        }
-    })
-    .await;
+    Controller::new(all, watcher::Config::default())
+        .watches(services, ours, |service| {
+            service::owner(&service)
+                .map(|owner| ObjectRef::<LoadBalancer>::new(&owner.name).within(&owner.namespace))
+        })
+        .reconcile_all_on(changes(context.process.running()))
+        .run(reconcile_load_balancer, on_error, Arc::clone(&context))
+        .for_each(async |done| {
+            // An object that is gone leaves its Service.
+            if done.is_err()
+                && let Err(error) = sweep(&sweeping).await
+            {
+                tracing::warn!(%error, "Services of LoadBalancers that are gone are still there");
+            }
+        })
+        .await;
 }
 
-async fn backends(context: Arc<Context>) {
-    Controller::new(
-        Api::<Backend>::all(context.client.clone()),
-        watcher::Config::default(),
-    )
-    .reconcile_all_on(changes(context.process.running()))
-    .reconcile_all_on(changes(context.process.changes()))
-    .run(reconcile_backend, on_error, Arc::clone(&context))
-    .for_each(async |_| ())
-    .await;
+async fn backends(context: Arc<Context>, all: Api<Backend>) {
+    Controller::new(all, watcher::Config::default())
+        .reconcile_all_on(changes(context.process.running()))
+        .reconcile_all_on(changes(context.process.changes()))
+        .run(reconcile_backend, on_error, Arc::clone(&context))
+        .for_each(async |_| ())
+        .await;
 }
 
 /// One item for each change, however many were missed.
