@@ -13,9 +13,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::protection::NotProtected;
 use super::settings::{Delivery, HookService};
 use crate::api::pods::{HOLD_DIRECTORY, HOLD_PROGRAM, TOKEN_AUDIENCE, TOKEN_DIRECTORY, TOKEN_FILE};
+use crate::api::protection::NotProtected;
 
 /// The init container and the volume with the program.
 pub const HOLD: &str = "lastcall-hold";

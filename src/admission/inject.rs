@@ -8,17 +8,17 @@
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::pre_stop::{self, PreStop};
-use super::protection::{NotProtected, is_static};
 use super::settings::{HookMode, HookService, InjectRequest};
 use super::{exec_hook, grace};
 use crate::api::pods::{HOOK_ID, PRE_STOP_PATH};
+use crate::api::pre_stop::{self, PreStop};
+use crate::api::protection::{NotProtected, is_static};
 
 /// cluster-autoscaler leaves a node alone whose pods have emptyDirs, but for those named here.
 const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 
 /// The pod with the hook in each regular container that can have it, or `None` where none is wanted.
-/// What of the result is not held is told by [`super::protection()`].
+/// What of the result is not held is told by [`crate::api::protection::protection`].
 ///
 /// Init containers get none: they end before the pod serves. Native sidecars get none: they end last
 /// anyway (PITFALLS 29).

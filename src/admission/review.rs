@@ -22,10 +22,10 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::grace::annotation_faults;
-use super::protection::{NotProtected, Protection, protection};
 use super::settings::{InjectRequest, PodFacts, Settings};
 use super::validate::{AllowedAnnotations, faults};
 use super::{inject, patch};
+use crate::api::protection::{NotProtected, Protection, protection};
 
 /// Kubernetes shows warnings up to this many bytes.
 const WARNING_BYTES: usize = 250;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 
-use super::protection::drain_label;
 use crate::api::pods::{DISABLED, ENABLED};
+use crate::api::protection::drain_label;
 
 /// What the installation wants of the hook.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,8 @@ pub mod draining;
 pub mod duration;
 pub mod load_balancer;
 pub mod pods;
+pub mod pre_stop;
+pub mod protection;
 pub mod status;
 pub mod upstream;
 

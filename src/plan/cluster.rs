@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::protection::NotProtected;
 use crate::model::ObjectName;
 
 pub use endpoints::facts;
@@ -146,8 +147,15 @@ pub struct Pod {
     pub containers: Box<[Container]>,
     /// The Node it runs on.
     pub node: Option<Arc<str>>,
-    /// Whether its containers ask before they stop.
-    pub protection: Protection,
+    /// Why it is not held when it is stopped; empty where it is.
+    pub gaps: Box<[NotProtected]>,
+}
+
+impl Pod {
+    /// Why it is not held when it is stopped, for people; nothing where it is.
+    pub fn unprotected(&self) -> Option<String> {
+        self.gaps.first().map(ToString::to_string)
+    }
 }
 
 /// A named port of a container.
@@ -168,40 +176,6 @@ pub struct Container {
     pub restarts: u32,
     /// Its own readiness.
     pub ready: bool,
-}
-
-/// Whether a pod is held before SIGTERM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Protection {
-    /// Every regular container has our hook.
-    Hooked,
-    /// Its label `lastcall.dev/drain` says that it is not wanted.
-    NotWanted,
-    /// This container has none: the pod is older than the installation, or the webhook was not reached.
-    NoHook(Box<str>),
-    /// This container has a preStop of its own, which was kept.
-    OwnHook(Box<str>),
-}
-
-impl Protection {
-    /// Why it is not held, one CamelCase word and a sentence for people; nothing where it is.
-    pub fn unprotected(&self) -> Option<(&'static str, String)> {
-        match self {
-            Protection::Hooked => None,
-            Protection::NotWanted => Some((
-                "NotWanted",
-                "its label lastcall.dev/drain is disabled".to_owned(),
-            )),
-            Protection::NoHook(container) => Some((
-                "NoHook",
-                format!("container {container} has no hook: its pod was made without the webhook"),
-            )),
-            Protection::OwnHook(container) => Some((
-                "OwnHook",
-                format!("container {container} has a preStop of its own, which was kept"),
-            )),
-        }
-    }
 }
 
 /// A Node.

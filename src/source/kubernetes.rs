@@ -9,7 +9,6 @@
 
 mod kept;
 mod live;
-mod protection;
 mod settle;
 mod trim;
 mod view;

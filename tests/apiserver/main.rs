@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use lastcall::api::Backend;
-use lastcall::plan::cluster::Protection;
+use lastcall::api::protection::NotProtected;
 use lastcall::plan::{Objects, plan};
 use lastcall::source::kubernetes::{Kubernetes, Live, LookupError};
 use serde_json::{Value, json};
@@ -54,7 +54,10 @@ fn a_pods_life_is_seen_from_ready_to_gone() {
         assert_eq!(endpoint.id.to_string(), format!("{web}/{uid}:8080"));
         assert!(endpoint.ready && endpoint.stopping.is_none());
         let pod = &seen.cluster.pods[&space.name("web-1")];
-        assert_eq!(pod.protection, Protection::NoHook("app".into()));
+        let no_hook = NotProtected::NoHook {
+            container: "app".into(),
+        };
+        assert_eq!(*pod.gaps, [no_hook]);
 
         let status = |restarts: u32| {
             json!({"containerStatuses": [{

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
-use crate::admission::{Delivery, PodFacts, Protection, Settings, patch, protection};
+use crate::admission::{Delivery, PodFacts, Settings, patch};
 use crate::api::pods::{MAX_GRACE_SECONDS, MIN_SECONDS, ORIGINAL_GRACE_SECONDS};
+use crate::api::protection::{Protection, protection};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -191,10 +191,8 @@ fn unprotected(snapshot: &Snapshot, cluster: &Cluster) -> BTreeMap<ObjectName, U
             let Member::Pod { uid, .. } = &endpoint.id.member else {
                 continue;
             };
-            let why = by_uid
-                .get(&**uid)
-                .and_then(|pod| pod.protection.unprotected());
-            if let Some((_, why)) = why {
+            let why = by_uid.get(&**uid).and_then(|pod| pod.unprotected());
+            if let Some(why) = why {
                 here.pods += 1;
                 if here.example.is_empty() {
                     let pod = endpoint.pod.as_deref().unwrap_or_default();

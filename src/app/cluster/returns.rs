@@ -119,7 +119,7 @@ pub(super) async fn follow_gone(
 mod tests {
     use super::*;
     use crate::model::ObjectName;
-    use crate::plan::cluster::{Labels, Protection};
+    use crate::plan::cluster::Labels;
     use std::time::Duration;
 
     fn cluster(restarts: u32, ready: bool, deletion: Option<Duration>) -> Cluster {
@@ -144,7 +144,7 @@ mod tests {
             }]
             .into(),
             node: None,
-            protection: Protection::Hooked,
+            gaps: Box::default(),
         };
         Cluster {
             pods: [(name, Arc::new(pod))].into(),

@@ -18,8 +18,8 @@ pub(super) fn notices(entry: &Entry, cluster: Option<&Cluster>) -> Option<Notice
             in_flight,
         } => {
             let pod = of_endpoint(cluster, id)?;
-            let note = match (*reason, pod.protection.unprotected()) {
-                ("PodStopping", Some((_, why))) => {
+            let note = match (*reason, pod.unprotected()) {
+                ("PodStopping", Some(why)) => {
                     return Some(Notice {
                         reason: "Unprotected",
                         warning: true,

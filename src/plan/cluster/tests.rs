@@ -32,7 +32,7 @@ pub(super) fn pod(of: &str, uid: &str, address: &str) -> Pod {
         admin_state: None,
         containers: [].into(),
         node: None,
-        protection: Protection::Hooked,
+        gaps: Box::default(),
     }
 }
 
@@ -525,17 +525,4 @@ fn a_pods_annotation_is_its_admin_state_and_what_means_nothing_is_said() {
         assert!(advice.message.contains(word), "{}", advice.message);
     }
     assert!(verdict.get(ConditionKind::ResolvedRefs).unwrap().met);
-}
-
-#[test]
-fn what_is_not_protected_says_why() {
-    assert_eq!(Protection::Hooked.unprotected(), None);
-    for (protection, reason, says) in [
-        (Protection::NotWanted, "NotWanted", "lastcall.dev/drain"),
-        (Protection::NoHook("app".into()), "NoHook", "container app"),
-        (Protection::OwnHook("app".into()), "OwnHook", "preStop"),
-    ] {
-        let (word, sentence) = protection.unprotected().unwrap();
-        assert!(word == reason && sentence.contains(says), "{sentence}");
-    }
 }

@@ -10,8 +10,9 @@ use super::kept::Change;
 use super::view::Urgency;
 use super::*;
 use crate::api;
+use crate::api::protection::NotProtected;
 use crate::model::ObjectName;
-use crate::plan::cluster::{Family, Pod, Protection, Readiness};
+use crate::plan::cluster::{Family, Pod, Readiness};
 
 fn captured(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -39,7 +40,10 @@ fn of_a_pod_is_kept_what_endpoints_and_holds_are_made_of() {
     assert!(pod.ready && !pod.over && pod.deletion.is_none());
     assert_eq!(pod.grace.as_secs(), 30);
     assert_eq!(pod.node.as_deref(), Some("node0"));
-    assert_eq!(pod.protection, Protection::NoHook("coredns".into()));
+    let no_hook = NotProtected::NoHook {
+        container: "coredns".to_owned(),
+    };
+    assert_eq!(*pod.gaps, [no_hook]);
     let ports: Vec<_> = pod.ports.iter().map(|p| (&*p.name, p.port)).collect();
     assert_eq!(ports, [("dns-tcp", 53)], "UDP is not for us");
     let containers: Vec<_> = pod

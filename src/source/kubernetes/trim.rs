@@ -10,9 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
-use super::protection::protection;
 use crate::api;
 use crate::api::pods::{MIN_SECONDS, ORIGINAL_GRACE_SECONDS};
+use crate::api::protection::protection;
 use crate::model::ObjectName;
 use crate::plan::cluster::{
     ADMIN_STATE, Container, Family, Node, Pod, PodPort, PodRef, Readiness, Service, ServicePort,
@@ -159,7 +159,7 @@ fn slice_endpoint(endpoint: discovery::Endpoint, namespace: &str) -> Option<Slic
 }
 
 pub(super) fn pod(object: core::Pod) -> Pod {
-    let protection = protection(&object);
+    let gaps = protection(&object).gaps().into();
     let name = name_of(&object.metadata);
     let metadata = object.metadata;
     let spec = object.spec.unwrap_or_default();
@@ -196,7 +196,7 @@ pub(super) fn pod(object: core::Pod) -> Pod {
             .map(|container| container_of(container, &status))
             .collect(),
         node: spec.node_name.map(Into::into),
-        protection,
+        gaps,
     }
 }
 

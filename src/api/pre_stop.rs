@@ -1,13 +1,14 @@
 //! What a container does before it is stopped: nothing, a `sleep` that can be replaced, our hook, or
-//! something of its own. Pure; called by [`super::inject`] and [`super::protection`].
+//! something of its own. Pure; called by [`super::protection`] and by `admission`, which
+//! adds the hook.
 
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
 
-use crate::api::pods::{HOLD_PROGRAM, PRE_STOP_PATH};
+use super::pods::{HOLD_PROGRAM, PRE_STOP_PATH};
 
 /// A container's preStop hook, as far as we are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PreStop {
+pub enum PreStop {
     /// None.
     Absent,
     /// Waits for so many whole seconds, rounded up, and does nothing else.
@@ -21,7 +22,7 @@ pub(super) enum PreStop {
 }
 
 /// Reads a container's preStop hook.
-pub(super) fn of(container: &Container) -> PreStop {
+pub fn of(container: &Container) -> PreStop {
     let handler = container
         .lifecycle
         .as_ref()

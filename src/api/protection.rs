@@ -1,10 +1,11 @@
-//! Whether a pod is held when it is stopped, and why not. Pure: used for the webhook's warnings, for
-//! status, and for pods that are older than the installation too.
+//! Whether a pod is held when it is stopped, and why not: read from the pod itself, so it is true also of pods
+//! that are older than the installation or that the webhook missed (PITFALLS 27). Pure: the webhook's
+//! warnings, status and Events are made of it.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use super::pods::{DISABLED, DRAIN, HOLD_DIRECTORY, TOKEN_DIRECTORY};
 use super::pre_stop::{self, PreStop};
-use crate::api::pods::{DISABLED, DRAIN, HOLD_DIRECTORY, TOKEN_DIRECTORY};
 
 /// Annotation of the mirror pod that a kubelet makes of a static one.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -18,6 +19,16 @@ pub enum Protection {
     PartlyProtected(Vec<NotProtected>),
     /// None is.
     Unprotected(Vec<NotProtected>),
+}
+
+impl Protection {
+    /// Why it is not held, or not in all of its containers; empty where it is.
+    pub fn gaps(self) -> Vec<NotProtected> {
+        match self {
+            Protection::Protected => Vec::new(),
+            Protection::PartlyProtected(gaps) | Protection::Unprotected(gaps) => gaps,
+        }
+    }
 }
 
 /// Why a pod, or one of its containers, is not held when it is stopped.
@@ -139,13 +150,13 @@ fn mounts(container: &Container, path: &str) -> bool {
 }
 
 /// The value of the pod's own label `lastcall.dev/drain`.
-pub(super) fn drain_label(pod: &Pod) -> Option<&str> {
+pub fn drain_label(pod: &Pod) -> Option<&str> {
     let labels = pod.metadata.labels.as_ref()?;
     labels.get(DRAIN).map(String::as_str)
 }
 
 /// Whether it is the mirror of a pod in a file of its node.
-pub(super) fn is_static(pod: &Pod) -> bool {
+pub fn is_static(pod: &Pod) -> bool {
     let annotations = pod.metadata.annotations.as_ref();
     annotations.is_some_and(|all| all.contains_key(MIRROR))
 }
@@ -172,6 +183,9 @@ mod tests {
         "{name: d, lifecycle: {preStop: {exec: {command: [/.lastcall/lastcall-hold, --pod]}}}}";
     const CALLED: &str =
         "{name: e, lifecycle: {preStop: {httpGet: {path: /v1/prestop/a/b/e, port: 1}}}}";
+    const NAMED: &str = "{name: g, lifecycle: {preStop: {exec: {command: [/bin/other, --pod]}}}}";
+    const NOTHING: &str = "{name: h, lifecycle: {preStop: {exec: {}}}}";
+    const QUITS: &str = "{name: i, lifecycle: {preStop: {httpGet: {path: /quit, port: 1}}}}";
     const SLEEPS: &str = "{name: f, lifecycle: {preStop: {sleep: {seconds: 5}}}}";
 
     #[test]
@@ -186,9 +200,20 @@ mod tests {
             (vec![HELD, BARE, OWN], &["Partly", "NoHook", "OwnPreStop"]),
             (vec![HELD, STRIPPED], &["Partly", "HookIncomplete"]),
             (vec![STRIPPED], &["HookIncomplete"]),
+            (vec![NAMED], &["OwnPreStop"]),
+            (vec![NOTHING], &["OwnPreStop"]),
+            (vec![QUITS], &["OwnPreStop"]),
+            (vec![HELD, BARE], &["Partly", "NoHook"]),
+            (vec![BARE, OWN], &["NoHook", "OwnPreStop"]),
         ] {
-            let pod = format!("{{spec: {{containers: [{}]}}}}", containers.join(", "));
+            // A native sidecar needs no hook: it waits for the others.
+            let sidecar = "initContainers: [{name: mesh, restartPolicy: Always}]";
+            let containers = containers.join(", ");
+            let pod = format!("{{spec: {{containers: [{containers}], {sidecar}}}}}");
             assert_eq!(of(&pod), expected, "{pod}");
+            let declines = "metadata: {labels: {lastcall.dev/drain: disabled}}";
+            let pod = format!("{{{declines}, spec: {{containers: [{containers}]}}}}");
+            assert_eq!(of(&pod), ["DrainDisabled"], "{pod}");
         }
     }
 
@@ -204,6 +229,38 @@ mod tests {
         ] {
             let pod = format!("{{metadata: {metadata}, spec: {{containers: [{BARE}]}}}}");
             assert_eq!(of(&pod), [expected], "{pod}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_protected_says_why() {
+        let container = || "app".to_owned();
+        for (gap, reason, says) in [
+            (
+                NotProtected::Disabled,
+                "DrainDisabled",
+                "lastcall.dev/drain",
+            ),
+            (
+                NotProtected::NoHook {
+                    container: container(),
+                },
+                "NoHook",
+                "container app",
+            ),
+            (
+                NotProtected::OwnPreStop {
+                    container: container(),
+                },
+                "OwnPreStop",
+                "preStop",
+            ),
+        ] {
+            let sentence = gap.to_string();
+            assert!(
+                gap.reason() == reason && sentence.contains(says),
+                "{sentence}"
+            );
         }
     }
 }
