@@ -24,7 +24,6 @@ use super::{CONTROL_THREADS, Signal, Signals, descriptors, ended, logging};
 use crate::admin::{self, Parts, Readiness};
 use crate::cli::run::Run;
 use crate::cli::standalone::MetricsAddress;
-use crate::controller::notices::Notice;
 use crate::controller::{self, Template};
 use crate::drain::{self, Coordinator, Entry, Journal, hook};
 use crate::proxy::Workers;
@@ -114,7 +113,7 @@ struct Planes {
 /// What is heard, for those who follow it.
 struct Heard {
     gone: mpsc::UnboundedReceiver<Gone>,
-    notices: mpsc::UnboundedReceiver<Notice>,
+    entries: mpsc::UnboundedReceiver<Entry>,
     tell_changes: watch::Sender<u64>,
 }
 
@@ -143,12 +142,12 @@ impl Planes {
         });
         let journal = Arc::new(DrainJournal::default());
         let returns = Returns::default();
-        let (tell, notices) = mpsc::unbounded_channel();
+        let (entries, told) = mpsc::unbounded_channel();
         let (coordinator, draining) = Coordinator::new(
             count,
             Arc::new(DataPlane(workers.clone())),
             Arc::clone(&lookups) as _,
-            ear(&journal, returns.clone(), &source, tell),
+            ear(&journal, entries),
         );
         let configurator = Arc::new(Configurator::new(
             source.observed(),
@@ -169,7 +168,7 @@ impl Planes {
         };
         let heard = Heard {
             gone,
-            notices,
+            entries: told,
             tell_changes,
         };
         Ok((planes, heard))
@@ -239,10 +238,14 @@ impl Planes {
             draining.clone(),
         ));
         tokio::spawn(count_changes(self.source.observed(), heard.tell_changes));
-        tokio::spawn(controller::notices::publish(
-            self.client.clone(),
-            heard.notices,
+        let (tell, notices) = mpsc::unbounded_channel();
+        tokio::spawn(telling::follow(
+            heard.entries,
+            self.source.observed(),
+            returns.clone(),
+            tell,
         ));
+        tokio::spawn(controller::notices::publish(self.client.clone(), notices));
     }
 
     /// Answers hooks and webhooks, and writes back.
@@ -263,10 +266,10 @@ impl Planes {
             client: self.client.clone(),
             namespaces: args.watch_namespace.clone(),
             template,
-            process: Arc::new(Process {
-                draining: self.draining.clone(),
-                running: self.configurator.running(),
-            }),
+            process: Arc::new(Process::new(
+                self.draining.clone(),
+                self.configurator.running(),
+            )),
         }));
         Ok(())
     }
@@ -277,27 +280,13 @@ async fn stopped(signals: &mut Signals) {
     while let Signal::Reload = signals.next().await {}
 }
 
-/// What hears the coordinator: the log and the numbers, who watches for containers that come back, and the
-/// Events.
-fn ear(
-    journal: &Arc<DrainJournal>,
-    returns: Returns,
-    source: &Kubernetes,
-    notices: mpsc::UnboundedSender<Notice>,
-) -> Journal {
+/// What hears the coordinator: the log and the numbers at once, the rest on a task of its own.
+fn ear(journal: &Arc<DrainJournal>, entries: mpsc::UnboundedSender<Entry>) -> Journal {
     let written = DrainJournal::hears(journal);
-    let observed = source.observed();
     Arc::new(move |entry| {
         written(entry);
-        let seen = observed.borrow().clone();
-        let cluster = seen.as_ref().map(|seen| &*seen.cluster);
-        if let Entry::HoldStarted { key, .. } = entry {
-            returns.hook_called(key, cluster);
-        }
-        if let Some(notice) = telling::notices(entry, cluster) {
-            // Fails only where the process is going down.
-            let _ = notices.send(notice);
-        }
+        // Fails only where the process is going down.
+        let _ = entries.send(entry.clone());
     })
 }
 

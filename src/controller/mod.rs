@@ -53,8 +53,9 @@ pub struct Unprotected {
 pub trait Process: Send + Sync {
     /// What runs, now and at every change.
     fn running(&self) -> watch::Receiver<Arc<Running>>;
-    /// Every Backend as it is now; `None` where the process is going down.
-    fn report(&self) -> BoxFuture<'_, Option<Vec<BackendReport>>>;
+    /// Every Backend as it is now; `None` where the process is going down. All Backends are asked for at once
+    /// and share one answer.
+    fn report(&self) -> BoxFuture<'_, Option<Arc<Vec<BackendReport>>>>;
     /// Changes its value when the state of an endpoint changes.
     fn changes(&self) -> watch::Receiver<u64>;
 }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use kube::runtime::controller::{Action, Controller};
+use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
@@ -25,6 +25,8 @@ use crate::plan::allotment::Allotment;
 
 /// While something drains its numbers are written so often.
 const WHILE_DRAINING: Duration = Duration::from_secs(3);
+/// Changes that come within this of each other are one.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// After an error of the API server.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 
@@ -105,7 +107,7 @@ async fn load_balancers(context: Arc<Context>, all: Api<LoadBalancer>) {
         .run(reconcile_load_balancer, on_error, Arc::clone(&context))
         .for_each(async |done| {
             // An object that is gone leaves its Service.
-            if done.is_err()
+            if let Err(controller::Error::ObjectNotFound(_)) = done
                 && let Err(error) = sweep(&sweeping).await
             {
                 tracing::warn!(%error, "Services of LoadBalancers that are gone are still there");
@@ -129,9 +131,9 @@ fn changes<T: Send + Sync + 'static>(
 ) -> impl Stream<Item = ()> + Send + 'static {
     stream::unfold(receiver, |mut receiver| async move {
         receiver.changed().await.ok()?;
+        // Several at once are one: those too that come while this waits.
+        tokio::time::sleep(TOGETHER).await;
         receiver.mark_unchanged();
-        // Several at once are one.
-        tokio::time::sleep(Duration::from_millis(20)).await;
         Some(((), receiver))
     })
 }

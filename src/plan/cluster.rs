@@ -40,6 +40,13 @@ pub struct Cluster {
     pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
 }
 
+impl Cluster {
+    /// The pod with that UID. Looks at every pod: not for what happens once a request.
+    pub fn pod_by_uid(&self, uid: &str) -> Option<&Arc<Pod>> {
+        self.pods.values().find(|pod| *pod.uid == *uid)
+    }
+}
+
 /// A Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::drain::hook::{self, Caller, Refusal};
 use crate::drain::{HoldKey, Leaving, LiveLookup};
+use crate::model::ObjectName;
 use crate::model::grace::{Evidence, PodLife};
 use crate::plan::cluster::Pod;
 use crate::source::Observed;
@@ -37,10 +38,11 @@ pub(super) struct Lookups {
 
 impl Lookups {
     /// The pod as it was last seen.
-    fn seen(&self, uid: &str) -> Option<Arc<Pod>> {
+    fn seen(&self, caller: &Caller) -> Option<Arc<Pod>> {
+        let name = ObjectName::new(&caller.namespace, &caller.pod);
         let observed = self.observed.borrow();
-        let pods = &observed.as_ref()?.cluster.pods;
-        pods.values().find(|pod| *pod.uid == *uid).cloned()
+        let pod = observed.as_ref()?.cluster.pods.get(&name)?;
+        (pod.uid == caller.uid).then(|| Arc::clone(pod))
     }
 
     async fn life_of(&self, caller: &Caller, container: &str) -> PodLife {
@@ -63,7 +65,7 @@ impl Lookups {
 
     /// As last seen, and as a deletion.
     fn as_last_seen(&self, caller: &Caller) -> PodLife {
-        self.seen(&caller.uid).map_or_else(PodLife::default, |pod| {
+        self.seen(caller).map_or_else(PodLife::default, |pod| {
             life(&pod, Some(pod.deletion.unwrap_or(pod.grace)), None)
         })
     }
@@ -155,6 +157,11 @@ impl hook::Cluster for Lookups {
         Box::pin(self.life_of(caller, container))
     }
 
+    fn last_heard(&self, caller: &Caller) -> Option<PodLife> {
+        let pod = self.seen(caller)?;
+        Some(life(&pod, pod.deletion, None))
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
     }
@@ -162,7 +169,8 @@ impl hook::Cluster for Lookups {
 
 impl LiveLookup for Lookups {
     fn leaving(&self, key: &HoldKey) -> Pin<Box<dyn Future<Output = Leaving> + Send>> {
-        let seen = self.seen(&key.id);
+        let observed = self.observed.borrow().clone();
+        let seen = observed.and_then(|now| now.cluster.pod_by_uid(&key.id).cloned());
         let live = self.live.clone();
         let uid = key.id.clone();
         Box::pin(async move {

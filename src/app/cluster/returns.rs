@@ -22,7 +22,7 @@ impl Returns {
             return;
         }
         let restarts = cluster
-            .and_then(|cluster| pod(cluster, &key.id))
+            .and_then(|cluster| cluster.pod_by_uid(&key.id))
             .and_then(|pod| container(pod, &key.container))
             .map(|container| container.restarts);
         self.lock().insert(key.clone(), restarts);
@@ -36,7 +36,10 @@ impl Returns {
         }
         let mut back = Vec::new();
         for (key, before) in waiting.iter_mut() {
-            let Some(pod) = pod(cluster, &key.id).filter(|pod| pod.deletion.is_none()) else {
+            let Some(pod) = cluster
+                .pod_by_uid(&key.id)
+                .filter(|pod| pod.deletion.is_none())
+            else {
                 continue;
             };
             let Some(now) = container(pod, &key.container) else {
@@ -62,14 +65,6 @@ impl Returns {
         // Each change is whole in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn pod<'a>(cluster: &'a Cluster, uid: &str) -> Option<&'a Pod> {
-    cluster
-        .pods
-        .values()
-        .map(|pod| &**pod)
-        .find(|pod| *pod.uid == *uid)
 }
 
 fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {

@@ -3,13 +3,38 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{mpsc, watch};
+
+use super::returns::Returns;
 use crate::controller::notices::Notice;
 use crate::drain::{Entry, HoldKey, ReleaseCause, Released};
 use crate::model::{EndpointId, Member};
 use crate::plan::cluster::{Cluster, Pod};
+use crate::source::Observed;
 
-/// The Events of an entry; none where it is about no pod that is known.
-pub(super) fn notices(entry: &Entry, cluster: Option<&Cluster>) -> Option<Notice> {
+/// Follows what the coordinator reports: who watches for containers that come back hears of the hooks, and what
+/// people should know becomes Events. Not on the coordinator's own task: to find a pod takes time.
+pub(super) async fn follow(
+    mut entries: mpsc::UnboundedReceiver<Entry>,
+    observed: watch::Receiver<Option<Arc<Observed>>>,
+    returns: Returns,
+    notices: mpsc::UnboundedSender<Notice>,
+) {
+    while let Some(entry) = entries.recv().await {
+        let seen = observed.borrow().clone();
+        let cluster = seen.as_ref().map(|seen| &*seen.cluster);
+        if let Entry::HoldStarted { key, .. } = &entry {
+            returns.hook_called(key, cluster);
+        }
+        if let Some(notice) = notice_of(&entry, cluster) {
+            // Fails only where the process is going down.
+            let _ = notices.send(notice);
+        }
+    }
+}
+
+/// The Event of an entry; none where it is about no pod that is known.
+fn notice_of(entry: &Entry, cluster: Option<&Cluster>) -> Option<Notice> {
     let cluster = cluster?;
     match entry {
         Entry::DrainStarted {
@@ -86,7 +111,7 @@ pub(super) fn notices(entry: &Entry, cluster: Option<&Cluster>) -> Option<Notice
             reason: "HoldWithdrawn",
             warning: true,
             ..notice(
-                by_uid(cluster, &key.id)?,
+                cluster.pod_by_uid(&key.id)?,
                 format!(
                     "the hook of container {} vanished and the pod is not stopping: it serves on",
                     key.container
@@ -109,7 +134,7 @@ fn release(cluster: &Cluster, key: &HoldKey, released: &Released) -> Option<Noti
         reason: "ReleasedEarly",
         warning: true,
         ..notice(
-            by_uid(cluster, &key.id)?,
+            cluster.pod_by_uid(&key.id)?,
             format!(
                 "container {} was let go {why}, after {held:.3} s; {} requests were cut",
                 key.container, released.cut
@@ -131,15 +156,7 @@ fn notice(pod: &Pod, note: String) -> Notice {
 
 fn of_endpoint<'a>(cluster: &'a Cluster, id: &EndpointId) -> Option<&'a Pod> {
     match &id.member {
-        Member::Pod { uid, .. } => by_uid(cluster, uid),
+        Member::Pod { uid, .. } => cluster.pod_by_uid(uid).map(|pod| &**pod),
         Member::Static(_) => None,
     }
-}
-
-fn by_uid<'a>(cluster: &'a Cluster, uid: &str) -> Option<&'a Pod> {
-    cluster
-        .pods
-        .values()
-        .map(|pod| &**pod)
-        .find(|pod| *pod.uid == *uid)
 }

@@ -46,7 +46,10 @@ pub trait Cluster: Send + Sync {
     /// What is known of its life and of why the container is stopped: looked up live, and where that fails
     /// as last seen, and as a deletion (DESIGN section 6).
     fn life<'a>(&'a self, caller: &'a Caller, container: &'a str) -> BoxFuture<'a, PodLife>;
-    /// Changes its value when something that `life` tells may have changed.
+    /// What was last heard of its life, without asking anybody and without evidence; nothing where it was
+    /// never heard of, or is gone.
+    fn last_heard(&self, caller: &Caller) -> Option<PodLife>;
+    /// Changes its value when something that `last_heard` tells may have changed.
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
@@ -99,7 +102,7 @@ async fn prestop(
         .await
         .map_err(|_| Refusal::ShuttingDown)?;
     // Ends with the answer, whoever ends that.
-    let following = follow::follow(parts, caller, key, allowance);
+    let following = follow::follow(parts, caller, key, life);
     let lines = lines::of(updates).map(move |line| {
         let _ = &following;
         line

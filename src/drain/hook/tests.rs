@@ -1,6 +1,7 @@
 //! The hook server's answers, with a cluster that says what the test wants.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -35,6 +36,8 @@ impl LiveLookup for Idle {
 /// Knows one token, and says of its pod what it is told to.
 struct Says {
     life: Mutex<PodLife>,
+    /// How often it was asked for a life, as the API server would be.
+    asked: AtomicU32,
     changes: watch::Sender<u64>,
 }
 
@@ -52,7 +55,15 @@ impl Cluster for Says {
         Box::pin(std::future::ready(said))
     }
     fn life<'a>(&'a self, _: &'a Caller, _: &'a str) -> BoxFuture<'a, PodLife> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(std::future::ready(*self.life.lock().unwrap()))
+    }
+    fn last_heard(&self, _: &Caller) -> Option<PodLife> {
+        let life = *self.life.lock().unwrap();
+        Some(PodLife {
+            evidence: None,
+            ..life
+        })
     }
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -66,6 +77,7 @@ fn parts(life: PodLife) -> (Parts, Arc<Says>) {
     tokio::spawn(coordinator.run());
     let cluster = Arc::new(Says {
         life: Mutex::new(life),
+        asked: AtomicU32::new(0),
         changes: watch::channel(0).0,
     });
     let parts = Parts {
@@ -149,6 +161,34 @@ async fn evidence_that_comes_after_the_hook_shortens_the_hold() {
     let report = parts.draining.report().await.unwrap();
     assert_eq!(report[0].name, *backend.name);
     assert_eq!(report[0].in_service, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_that_is_shortened_in_the_middle_is_heard_of_without_asking_at_every_change() {
+    let stopping = |seconds| PodLife {
+        deletion: Some(Duration::from_secs(seconds)),
+        grace: Some(Duration::from_secs(330)),
+        original: Some(Duration::from_secs(30)),
+        evidence: None,
+    };
+    let (parts, cluster) = parts(stopping(330));
+    parts.draining.configure(one_pod().1).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let request = request(Some("good"), r#"{"container":"app"}"#);
+    let response = router(parts.clone()).oneshot(request).await.unwrap();
+    for seconds in [330, 330, 330, 9] {
+        *cluster.life.lock().unwrap() = stopping(seconds);
+        cluster.changes.send_modify(|change| *change += 1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let body = axum::body::to_bytes(response.into_body(), 100_000)
+        .await
+        .unwrap();
+    assert!(String::from_utf8_lossy(&body).contains("released"));
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
+    // Once, when the hook called.
+    assert_eq!(cluster.asked.load(Ordering::Relaxed), 1);
 }
 
 /// A Backend with the pod as its only endpoint.
