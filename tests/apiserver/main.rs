@@ -1,6 +1,7 @@
 //! What is observed of a real kube-apiserver: one process of it and one of etcd, no controller and no kubelet.
 //! What those would write the tests write.
 
+mod quiet;
 mod server;
 mod space;
 

@@ -185,7 +185,11 @@ impl Server {
 
     /// A client made as lastcall makes its own.
     pub async fn client(&self) -> Client {
-        lastcall::source::kubernetes::client(self.try_config().await.unwrap()).unwrap()
+        lastcall::source::kubernetes::client(self.config().await).unwrap()
+    }
+
+    pub async fn config(&self) -> Config {
+        self.try_config().await.unwrap()
     }
 
     async fn try_config(&self) -> Result<Config, kube::config::KubeconfigError> {
