@@ -9,6 +9,8 @@ pub mod notices;
 mod reconcile;
 mod service;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

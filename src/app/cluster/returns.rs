@@ -111,13 +111,17 @@ pub(super) async fn follow_gone(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::ObjectName;
     use crate::plan::cluster::Labels;
     use std::time::Duration;
 
-    fn cluster(restarts: u32, ready: bool, deletion: Option<Duration>) -> Cluster {
+    pub(in crate::app::cluster) fn cluster(
+        restarts: u32,
+        ready: bool,
+        deletion: Option<Duration>,
+    ) -> Cluster {
         let name = ObjectName::new("shop", "web-1");
         let pod = Pod {
             name: name.clone(),

@@ -160,3 +160,168 @@ fn of_endpoint<'a>(cluster: &'a Cluster, id: &EndpointId) -> Option<&'a Pod> {
         Member::Static(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::protection::NotProtected;
+    use crate::app::cluster::returns;
+    use crate::model::ObjectName;
+    use std::time::Duration;
+
+    fn id(uid: &str) -> EndpointId {
+        EndpointId {
+            backend: ObjectName::new("shop", "web"),
+            member: Member::Pod {
+                uid: uid.into(),
+                port: 80,
+            },
+        }
+    }
+
+    fn key() -> HoldKey {
+        HoldKey {
+            id: "uid-1".to_owned(),
+            container: "app".to_owned(),
+        }
+    }
+
+    fn started(reason: &'static str) -> Entry {
+        Entry::DrainStarted {
+            id: id("uid-1"),
+            reason,
+            in_flight: 7,
+        }
+    }
+
+    fn completed(cut: u64) -> Entry {
+        Entry::DrainCompleted {
+            id: id("uid-1"),
+            took: Duration::from_millis(1_234),
+            cut,
+        }
+    }
+
+    fn released(cause: ReleaseCause) -> Entry {
+        Entry::Released {
+            key: key(),
+            released: Released {
+                cause,
+                held: Duration::from_secs(9),
+                since_last_byte: Duration::ZERO,
+                cut: 3,
+            },
+        }
+    }
+
+    /// The Event of each entry, where the pod is held and where nothing holds it.
+    #[test]
+    fn an_event_names_the_number_and_what_it_means_for_the_pods_condition() {
+        let timed_out = Entry::DrainTimedOut {
+            id: id("uid-1"),
+            in_flight: 7,
+        };
+        let back = Entry::BackInService { id: id("uid-1") };
+        let withdrawn = Entry::HoldWithdrawn { key: key() };
+        let hold = Entry::HoldStarted {
+            key: key(),
+            endpoints: Vec::new(),
+            in_flight: 7,
+        };
+        let (normal, warning) = (false, true);
+        for (entry, is_held, expected) in [
+            (
+                started("Held"),
+                true,
+                Some(("DrainStarted", normal, "7 in flight", Some(false))),
+            ),
+            (
+                started("PodStopping"),
+                true,
+                Some(("DrainStarted", normal, "7 in flight", Some(false))),
+            ),
+            (
+                started("PodStopping"),
+                false,
+                Some(("Unprotected", warning, "7 requests in flight", None)),
+            ),
+            (
+                started("AdminStateDraining"),
+                false,
+                Some(("DrainStarted", normal, "7 in flight", Some(false))),
+            ),
+            (
+                completed(0),
+                true,
+                Some(("DrainCompleted", normal, "after 1.234 s", Some(true))),
+            ),
+            (
+                completed(2),
+                true,
+                Some(("DrainCompleted", warning, "2 requests were cut", Some(true))),
+            ),
+            (
+                timed_out,
+                true,
+                Some(("DrainTimedOut", warning, "timeoutSeconds", None)),
+            ),
+            (
+                back,
+                true,
+                Some(("BackInService", normal, "shop/web", Some(false))),
+            ),
+            (released(ReleaseCause::Drained), true, None),
+            (
+                released(ReleaseCause::Deadline),
+                true,
+                Some(("ReleasedEarly", warning, "3 requests were cut", None)),
+            ),
+            (
+                released(ReleaseCause::Cut),
+                true,
+                Some(("ReleasedEarly", warning, "draining disabled", None)),
+            ),
+            (
+                withdrawn,
+                true,
+                Some(("HoldWithdrawn", warning, "container app", None)),
+            ),
+            (hold, true, None),
+        ] {
+            let mut cluster = returns::tests::cluster(0, true, None);
+            if !is_held {
+                let pod = cluster.pods.values_mut().next().unwrap();
+                Arc::make_mut(pod).gaps = [NotProtected::NoHook {
+                    container: "app".into(),
+                }]
+                .into();
+            }
+            let found = notice_of(&entry, Some(&cluster));
+            match (found, expected) {
+                (None, None) => {}
+                (Some(found), Some((reason, warning, part, drained))) => {
+                    assert_eq!(
+                        (found.reason, found.warning, found.drained),
+                        (reason, warning, drained)
+                    );
+                    assert!(found.note.contains(part), "{part}: {}", found.note);
+                    assert_eq!(&*found.uid, "uid-1");
+                }
+                (found, expected) => panic!("{entry:?}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_told_of_what_is_no_pod_or_not_known() {
+        let cluster = returns::tests::cluster(0, true, None);
+        let of = |id: EndpointId| Entry::BackInService { id };
+        assert_eq!(notice_of(&of(id("uid-1")), None), None);
+        assert_eq!(notice_of(&of(id("uid-2")), Some(&cluster)), None);
+        let fixed = EndpointId {
+            member: Member::Static(([10, 0, 0, 7], 80).into()),
+            ..id("uid-1")
+        };
+        assert_eq!(notice_of(&of(fixed), Some(&cluster)), None);
+    }
+}
