@@ -1,6 +1,9 @@
 //! Checks the tokens that pods show, with the cluster's own keys and nothing else: the API server may be
 //! away (Law 3). Kubernetes: "Managing Service Accounts", bound tokens; "Service account issuer discovery".
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
