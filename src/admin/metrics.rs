@@ -7,7 +7,7 @@ use super::exposition::{Families, Family, flag, float};
 use crate::model::report::{
     BackendReport, ConfigurationReport, DEREGISTERING, EndpointReport, ServiceState,
 };
-use crate::model::totals::{DataPlaneTotals, DrainTotals, ListenerTotals};
+use crate::model::totals::{ClusterTotals, DataPlaneTotals, DrainTotals, ListenerTotals};
 
 /// All numbers of one moment.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Scrape {
     pub(super) configuration: ConfigurationReport,
     pub(super) data_plane: DataPlaneTotals,
     pub(super) drains: DrainTotals,
+    /// Absent without a cluster.
+    pub(super) cluster: Option<ClusterTotals>,
     /// Absent where the coordinator did not answer.
     pub(super) backends: Option<Vec<BackendReport>>,
 }
@@ -29,6 +31,9 @@ pub(super) fn encode(scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
     listeners(&mut families, &scrape.data_plane.listeners);
     data_plane(&mut families, &scrape.data_plane);
     drains(&mut families, &scrape.drains);
+    if let Some(totals) = &scrape.cluster {
+        cluster(&mut families, totals);
+    }
     if let Some(backends) = &scrape.backends {
         endpoints(&mut families, backends);
     }
@@ -201,6 +206,27 @@ fn drains(families: &mut Families, totals: &DrainTotals) {
     );
 }
 
+fn cluster(families: &mut Families, totals: &ClusterTotals) {
+    let mut unprotected = families.gauge(
+        "lastcall_unprotected_pods",
+        "Pods that a Backend serves from and that are not held when they are stopped",
+    );
+    for (backend, pods) in &totals.unprotected {
+        let labels = [
+            ("namespace", &*backend.namespace),
+            ("backend", &*backend.name),
+        ];
+        unprotected.put(&labels, f64::from(*pods));
+    }
+    let mut reviews = families.counter(
+        "lastcall_webhook_reviews_total",
+        "Objects that the webhooks were asked about, by what came of it",
+    );
+    for (result, count) in &totals.reviews {
+        reviews.put(&[("result", result)], float(*count));
+    }
+}
+
 /// One number of an endpoint.
 type Read = fn(&EndpointReport) -> u64;
 
@@ -282,6 +308,7 @@ fn state_of(one: &EndpointReport) -> &'static str {
 pub(super) mod tests {
     use super::*;
     use crate::admin::test_parts::{backend, endpoint};
+    use crate::model::ObjectName;
     use crate::model::report::IN_SERVICE;
 
     /// A scrape in which every family has a metric.
@@ -308,6 +335,10 @@ pub(super) mod tests {
                 ..DataPlaneTotals::default()
             },
             drains,
+            cluster: Some(ClusterTotals {
+                unprotected: vec![(ObjectName::new("shop", "web"), 2)],
+                reviews: vec![("injected", 9)],
+            }),
             backends: Some(vec![backend(
                 "web",
                 vec![
@@ -340,6 +371,8 @@ pub(super) mod tests {
             r#"lastcall_release_delay_seconds_bucket{le="+Inf"} 1"#,
             r#"lastcall_holds_total{cause="drained"} 1"#,
             "lastcall_config_last_reload_successful 1",
+            r#"lastcall_unprotected_pods{namespace="shop",backend="web"} 2"#,
+            r#"lastcall_webhook_reviews_total{result="injected"} 9"#,
         ] {
             assert!(
                 text.lines().any(|own| own == line),

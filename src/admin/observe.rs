@@ -38,6 +38,7 @@ async fn scrape(State(parts): State<Arc<Parts>>) -> Response {
         configuration: parts.configuration.report(),
         data_plane: parts.statistics.data_plane(),
         drains: parts.statistics.drains(),
+        cluster: parts.statistics.cluster(),
         backends: report.ok().and_then(Result::ok),
     };
     match metrics::encode(&scrape) {

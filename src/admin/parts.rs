@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::readiness::Readiness;
 use crate::drain::{Handle, HoldRequest, HoldUpdate, TargetError};
 use crate::model::report::{BackendReport, ConfigurationFault, ConfigurationReport};
-use crate::model::totals::{DataPlaneTotals, DrainTotals};
+use crate::model::totals::{ClusterTotals, DataPlaneTotals, DrainTotals};
 use crate::model::{AdminState, EndpointId, Snapshot, Target};
 
 /// The drain's coordinator; [`Handle`] is the real one.
@@ -83,6 +83,11 @@ pub trait Statistics: Send + Sync {
 
     /// What drains and holds have come to.
     fn drains(&self) -> DrainTotals;
+
+    /// What there is in a cluster only.
+    fn cluster(&self) -> Option<ClusterTotals> {
+        None
+    }
 }
 
 /// All that the admin API and the metrics need.

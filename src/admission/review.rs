@@ -79,6 +79,22 @@ pub struct ReviewCounts {
     pub refused: AtomicU64,
 }
 
+impl ReviewCounts {
+    /// Each of them by its name, for the metrics.
+    pub fn by_result(&self) -> Vec<(&'static str, u64)> {
+        let all = [
+            ("injected", &self.injected),
+            ("untouched", &self.untouched),
+            ("unprotected", &self.unprotected),
+            ("failed", &self.failed),
+            ("accepted", &self.accepted),
+            ("refused", &self.refused),
+        ];
+        all.map(|(result, count)| (result, count.load(Ordering::Relaxed)))
+            .into()
+    }
+}
+
 /// The body is no `AdmissionReview`, so there is nothing that could be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {

@@ -5,6 +5,7 @@ mod configurator;
 mod lookups;
 mod process;
 mod returns;
+mod statistics;
 mod telling;
 mod webhook;
 
@@ -22,6 +23,7 @@ use super::data_plane::{DataPlane, Statistics};
 use super::journal::DrainJournal;
 use super::{CONTROL_THREADS, Signal, Signals, descriptors, ended, logging};
 use crate::admin::{self, Parts, Readiness};
+use crate::admission::ReviewCounts;
 use crate::cli::run::Run;
 use crate::cli::standalone::MetricsAddress;
 use crate::controller::{self, Template};
@@ -34,6 +36,7 @@ use configurator::Configurator;
 use lookups::Lookups;
 use process::Process;
 use returns::Returns;
+use statistics::InCluster;
 
 /// Between tries of what a start needs of the API server.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -108,6 +111,7 @@ struct Planes {
     draining: drain::Handle,
     coordinator: JoinHandle<()>,
     configurator: Arc<Configurator>,
+    reviews: Arc<ReviewCounts>,
 }
 
 /// What is heard, for those who follow it.
@@ -165,6 +169,7 @@ impl Planes {
             draining,
             coordinator: tokio::spawn(coordinator.run()),
             configurator,
+            reviews: Arc::default(),
         };
         let heard = Heard {
             gone,
@@ -184,9 +189,13 @@ impl Planes {
         let parts = Arc::new(Parts {
             draining: Arc::new(self.draining.clone()),
             configuration: Arc::clone(&self.configurator) as _,
-            statistics: Arc::new(Statistics {
-                workers: self.workers.clone(),
-                journal: Arc::clone(&self.journal),
+            statistics: Arc::new(InCluster {
+                own: Statistics {
+                    workers: self.workers.clone(),
+                    journal: Arc::clone(&self.journal),
+                },
+                running: self.configurator.running(),
+                reviews: Arc::clone(&self.reviews),
             }),
             readiness: readiness.clone(),
             shutting_down,
@@ -261,7 +270,11 @@ impl Planes {
             node_shutdown: Duration::from_secs(args.node_shutdown_grace_seconds.into()),
         });
         let configurator = Arc::clone(&self.configurator);
-        webhook::serve(args, &self.client, prepared, hooks, configurator).await?;
+        let reviewing = webhook::Reviewing {
+            configurator,
+            counts: Arc::clone(&self.reviews),
+        };
+        webhook::serve(args, &self.client, prepared, hooks, reviewing).await?;
         tokio::spawn(controller::run(controller::Context {
             client: self.client.clone(),
             namespaces: args.watch_namespace.clone(),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::histogram::{DRAIN_SECONDS, Histogram, RELEASE_SECONDS};
+use super::identity::ObjectName;
 
 /// What the workers have done, summed over them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +38,15 @@ pub struct DataPlaneTotals {
     pub upstream_reuses: u64,
     /// Connections to endpoints that could not be opened.
     pub upstream_connect_failures: u64,
+}
+
+/// What only a lastcall in a cluster has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterTotals {
+    /// Pods that a Backend serves from and that are not held when they are stopped.
+    pub unprotected: Vec<(ObjectName, u32)>,
+    /// What the webhooks said, by what came of it. The results are a fixed set of short words.
+    pub reviews: Vec<(&'static str, u64)>,
 }
 
 /// What one listener has accepted.

@@ -2,6 +2,7 @@
 //! the other tests show nothing.
 
 use crate::app::App;
+use crate::cluster::object;
 use crate::installation::{Mode, shared};
 use crate::objects::Wanted;
 
@@ -13,6 +14,10 @@ fn without_the_webhook_the_same_update_loses_requests() {
         ..Wanted::default()
     };
     let app = App::deploy(&lastcall, "control", &wanted);
+    // Law 8: what nothing holds is visible before it is lost.
+    let backend = object(&app.space.name, &["backend", "app"]).unwrap();
+    assert_eq!(backend["status"]["unprotected"], 4, "{backend}");
+    assert!(lastcall.metric("lastcall_unprotected_pods") >= 4.0);
     let load = app.load();
     for _ in 0..2 {
         app.space.kubectl(&["rollout", "restart", "deployment/app"]);

@@ -18,6 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long so many requests may take to be sent, or to fail.
 const LIMIT: Duration = Duration::from_mins(1);
 
+/// One of the two forms of a test: what runs always, or what `make soak` runs.
+pub fn short_or_long<T>(short: T, long: T) -> T {
+    if is_soak() { long } else { short }
+}
+
+/// Whether the long forms of tests run.
+pub fn is_soak() -> bool {
+    std::env::var_os("LASTCALL_SOAK").is_some_and(|value| value != "0" && !value.is_empty())
+}
+
 /// Tests that load the machine take turns, or they would measure each other.
 pub fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());

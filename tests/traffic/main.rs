@@ -23,11 +23,4 @@ mod status;
 mod stopping;
 mod volume;
 
-/// One of the two forms of a test: what runs always, or what `make soak` runs.
-fn short_or_long<T>(short: T, long: T) -> T {
-    if is_soak() { long } else { short }
-}
-
-fn is_soak() -> bool {
-    std::env::var_os("LASTCALL_SOAK").is_some_and(|value| value != "0" && !value.is_empty())
-}
+use flow::{is_soak, short_or_long};

@@ -23,8 +23,8 @@ use crate::admission::certificate_store::CertificateStore;
 use crate::admission::certificates::Certificates;
 use crate::admission::validate::AllowedAnnotations;
 use crate::admission::{
-    self, Delivery, HookMode, HookService, LookupError, PodFacts, Reviewer, Settings, pod_security,
-    routes,
+    self, Delivery, HookMode, HookService, LookupError, PodFacts, ReviewCounts, Reviewer, Settings,
+    pod_security, routes,
 };
 use crate::api::pods;
 use crate::cli::run::Run;
@@ -86,13 +86,19 @@ pub(super) async fn prepare(args: &Run, client: &Client) -> Prepared {
     }
 }
 
+/// What the webhooks work with besides the cluster.
+pub(super) struct Reviewing {
+    pub(super) configurator: Arc<Configurator>,
+    pub(super) counts: Arc<ReviewCounts>,
+}
+
 /// Opens both ports. They stay open to the end of the process: hooks are answered as long as anybody is there.
 pub(super) async fn serve(
     args: &Run,
     client: &Client,
     prepared: Prepared,
     hooks: Router,
-    configurator: Arc<Configurator>,
+    reviewing: Reviewing,
 ) -> anyhow::Result<()> {
     let shown = certified(&prepared.certificates)?;
     let (show, shown) = watch::channel(shown);
@@ -103,10 +109,10 @@ pub(super) async fn serve(
         allowed_annotations: AllowedAnnotations::new(args.allow_service_annotation.clone()),
         cluster: Arc::new(Known {
             client: client.clone(),
-            configurator,
+            configurator: reviewing.configurator,
         }),
         new_id: Box::new(new_id),
-        counts: Arc::default(),
+        counts: reviewing.counts,
     });
     let ports = [
         (args.hook_port, "--hook-port", hooks),
