@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, AdminSocket, Parts, Readiness};
-use crate::cli::standalone::{MetricsAddress, Standalone};
+use crate::cli::standalone::{LogFormat, MetricsAddress, Standalone};
 use crate::drain::Coordinator;
 use crate::proxy::Workers;
 use crate::source::Directory;
@@ -37,7 +37,16 @@ pub fn standalone(args: &Standalone) -> anyhow::Result<()> {
     if args.check {
         return check(args);
     }
-    let _log = logging::init(args.log_format, &args.log_level)?;
+    on_control_threads(args.log_format, &args.log_level, run(args))
+}
+
+/// Sets the process up and runs it to its end: the log, the limit of open files, the control plane's runtime.
+fn on_control_threads(
+    format: LogFormat,
+    level: &str,
+    process: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let _log = logging::init(format, level)?;
     let descriptors = descriptors::raise_limit();
     tracing::debug!(descriptors, "limit of open descriptors");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,7 +55,7 @@ pub fn standalone(args: &Standalone) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("no runtime for the control plane")?;
-    let ended = runtime.block_on(run(args));
+    let ended = runtime.block_on(process);
     // What still runs serves nobody any more.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended

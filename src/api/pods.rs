@@ -20,9 +20,9 @@ pub const MAX_GRACE_SECONDS: &str = "lastcall.dev/max-grace-seconds";
 pub const MIN_SECONDS: &str = "lastcall.dev/min-seconds";
 
 /// Audience of the token by which a pod proves who it is.
-pub const TOKEN_AUDIENCE: &str = "lastcall.dev";
+pub const TOKEN_AUDIENCE: &str = lastcall_hold::wire::AUDIENCE;
 /// Where the hold program is mounted in a container.
-pub const HOLD_DIRECTORY: &str = "/.lastcall";
+pub const HOLD_DIRECTORY: &str = lastcall_hold::pod::FOLDER;
 /// The hold program, as the hook calls it.
 pub const HOLD_PROGRAM: &str = "/.lastcall/lastcall-hold";
 /// Where the pod's token is mounted in a container.
@@ -31,3 +31,16 @@ pub const TOKEN_DIRECTORY: &str = "/.lastcall-token";
 pub const TOKEN_FILE: &str = "token";
 /// Where a `HTTPGet` hook's path begins; `<namespace>/<id>/<container>` follows.
 pub const PRE_STOP_PATH: &str = "/v1/prestop/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_are_those_that_the_hold_program_looks_in() {
+        let token = format!("{TOKEN_DIRECTORY}/{TOKEN_FILE}");
+        assert_eq!(token, lastcall_hold::pod::TOKEN);
+        let program = format!("{HOLD_DIRECTORY}/{}", lastcall_hold::install::PROGRAM);
+        assert_eq!(program, HOLD_PROGRAM);
+    }
+}

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::data_plane::{DataPlane, Statistics};
 use super::journal::DrainJournal;
-use super::{CONTROL_THREADS, Signal, Signals, descriptors, ended, logging};
+use super::{Signal, Signals, ended};
 use crate::admin::{self, Parts, Readiness};
 use crate::admission::ReviewCounts;
 use crate::cli::run::Run;
@@ -43,19 +43,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs lastcall in a cluster until it is told to stop.
 pub fn run(args: &Run) -> anyhow::Result<()> {
-    let _log = logging::init(args.log_format, &args.log_level)?;
-    let descriptors = descriptors::raise_limit();
-    tracing::debug!(descriptors, "limit of open descriptors");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .context("no runtime for the control plane")?;
-    let ended = runtime.block_on(serve(args));
-    // What still runs serves nobody any more.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    ended
+    super::on_control_threads(args.log_format, &args.log_level, serve(args))
 }
 
 async fn serve(args: &Run) -> anyhow::Result<()> {

@@ -62,6 +62,9 @@ fn write_down(entry: &Entry) {
         Entry::CameBack { key } => {
             tracing::info!(key = key.id, container = key.container, "runs anew");
         }
+        Entry::HoldUnheard { key } => {
+            tracing::info!(key = key.id, "asked again: its end was heard by nobody");
+        }
         Entry::HoldWithdrawn { key } => {
             tracing::warn!(
                 key = key.id,
@@ -88,6 +91,7 @@ fn count(entry: &Entry, totals: &mut DrainTotals) {
     match entry {
         Entry::DrainCompleted { took, .. } => totals.drained(*took),
         Entry::HoldStarted { .. } => totals.holds += 1,
+        Entry::HoldUnheard { .. } => totals.holds = totals.holds.saturating_sub(1),
         Entry::HoldWithdrawn { .. } => {
             totals.holds = totals.holds.saturating_sub(1);
             totals.abandoned += 1;

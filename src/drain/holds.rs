@@ -220,6 +220,7 @@ impl Holds {
             for id in hold.release.endpoints() {
                 endpoints.unhold(id);
             }
+            (self.journal)(&Entry::HoldUnheard { key: key.clone() });
         }
     }
 

@@ -85,6 +85,12 @@ pub enum Entry {
         /// Whose hold it was.
         key: HoldKey,
     },
+    /// It had come to its end with nobody there to hear it, and its caller asks again: that is a hold of its
+    /// own.
+    HoldUnheard {
+        /// Who asked.
+        key: HoldKey,
+    },
     /// Its caller vanished, and its server is not leaving (Law 6).
     HoldWithdrawn {
         /// Who asked.

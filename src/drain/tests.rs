@@ -99,6 +99,8 @@ struct Scene {
     handle: Handle,
     workers: Arc<Workers>,
     slot: Rc<WorkerSlot>,
+    /// What was told of, in order.
+    entries: Arc<Mutex<Vec<Entry>>>,
 }
 
 impl Scene {
@@ -108,11 +110,13 @@ impl Scene {
 
     fn with(workers: Workers, leaving: Leaving) -> Self {
         let workers = Arc::new(workers);
+        let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
+        let told = Arc::clone(&entries);
         let (coordinator, handle) = Coordinator::new(
             1,
             Arc::new(Arc::clone(&workers)),
             Arc::new(Says(leaving)),
-            Arc::new(|_| ()),
+            Arc::new(move |entry| told.lock().unwrap().push(entry.clone())),
         );
         tokio::spawn(coordinator.run());
         let ticket = worker_tickets(1).remove(0);
@@ -120,7 +124,19 @@ impl Scene {
             handle,
             workers,
             slot: Rc::new(ticket.claim()),
+            entries,
         }
+    }
+
+    /// Holds under way, by what was told: those that began less those that ended.
+    fn holds_told(&self) -> i32 {
+        let entries = self.entries.lock().unwrap();
+        let count = |entry: &Entry| match entry {
+            Entry::HoldStarted { .. } => 1,
+            Entry::Released { .. } | Entry::HoldUnheard { .. } | Entry::HoldWithdrawn { .. } => -1,
+            _ => 0,
+        };
+        entries.iter().map(count).sum()
     }
 
     /// Three endpoints that take requests: two may leave, and one is there that can take their work.

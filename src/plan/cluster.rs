@@ -24,9 +24,6 @@ use crate::model::ObjectName;
 pub use endpoints::facts;
 pub use selecting::selecting;
 
-/// The annotation by which an operator takes one pod out of service.
-pub const ADMIN_STATE: &str = "lastcall.dev/admin-state";
-
 /// All that is known of a cluster at one moment. Kinds are watched apart, so one may be ahead of another.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
@@ -148,7 +145,7 @@ pub struct Pod {
     pub addresses: Box<[IpAddr]>,
     /// The TCP ports that its containers name.
     pub ports: Box<[PodPort]>,
-    /// The annotation [`ADMIN_STATE`], as it is written.
+    /// The annotation [`ADMIN_STATE`](crate::api::pods::ADMIN_STATE), as it is written.
     pub admin_state: Option<Box<str>>,
     /// Its regular containers, in the order of its spec.
     pub containers: Box<[Container]>,

@@ -14,7 +14,7 @@ use kube::Client;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use lastcall_hold::wire::AUDIENCE;
+use crate::api::pods::TOKEN_AUDIENCE;
 
 /// The API server's documents.
 const KEYS: &str = "/openid/v1/jwks";
@@ -186,7 +186,7 @@ fn decoded(
         }
         _ => Validation::new(jsonwebtoken::Algorithm::EdDSA),
     };
-    validation.set_audience(&[AUDIENCE]);
+    validation.set_audience(&[TOKEN_AUDIENCE]);
     validation.set_issuer(&[issuer]);
     validation.set_required_spec_claims(&["exp", "aud", "iss"]);
     decode(token, &decoding, &validation)

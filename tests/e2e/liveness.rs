@@ -13,7 +13,9 @@ use crate::installation::{Mode, shared};
 use crate::objects::Wanted;
 
 /// A probe that fails at the first wrong answer.
-pub const PROBE: &str = "        livenessProbe: {httpGet: {path: /probe, port: http}, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 1}\n";
+pub const PROBE: &str = r"        startupProbe: {httpGet: {path: /probe, port: http}, periodSeconds: 1, failureThreshold: 60}
+        livenessProbe: {httpGet: {path: /probe, port: http}, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 1}
+";
 
 /// Sends one request to the pod itself and waits for nothing.
 #[track_caller]

@@ -118,7 +118,7 @@ fn notice_of(entry: &Entry, cluster: Option<&Cluster>) -> Option<Notice> {
                 ),
             )
         }),
-        Entry::HoldStarted { .. } | Entry::CameBack { .. } => None,
+        Entry::HoldStarted { .. } | Entry::HoldUnheard { .. } | Entry::CameBack { .. } => None,
     }
 }
 

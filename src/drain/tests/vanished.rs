@@ -26,8 +26,10 @@ async fn law_6_a_server_whose_caller_vanished_unreleased_serves_again_after_30_s
 async fn a_caller_that_comes_back_is_told_that_its_server_has_drained() {
     let scene = unheard().await;
     tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(scene.holds_told(), 1);
     let mut hold = scene.hold(1).await;
     assert_eq!(released(&mut hold).await.cause, ReleaseCause::Drained);
+    assert_eq!(scene.holds_told(), 0);
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(
         scene.enter(1).is_none(),
@@ -71,6 +73,7 @@ async fn a_hold_without_a_caller_ends_when_its_server_was_looked_up() {
         assert!(scene.enter(1).is_none(), "{leaving:?}");
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(scene.report(1).await.holds, 0, "{leaving:?}");
+        assert_eq!(scene.holds_told(), 0, "{leaving:?}");
         assert_eq!(scene.enter(1).is_some(), serves, "{leaving:?}");
     }
 }

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::selector::Selector;
-use super::{ADMIN_STATE, Cluster, Family, Pod, Service, ServicePort, Slice, SliceEndpoint};
+use super::{Cluster, Family, Pod, Service, ServicePort, Slice, SliceEndpoint};
 use crate::api::IntOrString;
 use crate::api::backend::{PodSource, ServiceSource};
+use crate::api::pods::ADMIN_STATE;
 use crate::model::{AdminState, EndpointId, EndpointSpec, Member, ObjectName, Stopping};
 use crate::plan::{Facts, Objects, Unresolved, name_of};
 

@@ -11,12 +11,12 @@ use kube::Resource;
 use serde::Deserialize;
 
 use crate::api;
-use crate::api::pods::{MIN_SECONDS, ORIGINAL_GRACE_SECONDS};
+use crate::api::pods::{ADMIN_STATE, MIN_SECONDS, ORIGINAL_GRACE_SECONDS};
 use crate::api::protection::protection;
 use crate::model::ObjectName;
 use crate::plan::cluster::{
-    ADMIN_STATE, Container, Family, Node, Pod, PodPort, PodRef, Readiness, Service, ServicePort,
-    Slice, SliceEndpoint,
+    Container, Family, Node, Pod, PodPort, PodRef, Readiness, Service, ServicePort, Slice,
+    SliceEndpoint,
 };
 
 /// What Kubernetes grants where a pod says nothing.

@@ -57,7 +57,7 @@ fn claims(changed: &Value) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let mut claims = json!({
         "iss": ISSUER,
-        "aud": [AUDIENCE],
+        "aud": [TOKEN_AUDIENCE],
         "exp": now.as_secs() + 600,
         "sub": "system:serviceaccount:shop:default",
         "kubernetes.io": {
