@@ -38,6 +38,10 @@ make_control_groups() {
       cat "$root/cpuset.cpus" >"$group/cpuset.cpus"
       cat "$root/cpuset.mems" >"$group/cpuset.mems"
     fi
+    # All pods together are one group among the processes of the machine: as much as one of them has would leave
+    # them a few percent beside a build (shares of 1024, or a weight of 100, are one process').
+    if [ -e "$group/cpu.shares" ]; then echo 16384 >"$group/cpu.shares"; fi
+    if [ -e "$group/cpu.weight" ]; then echo 1600 >"$group/cpu.weight"; fi
   done < <(control_group_roots)
 }
 
