@@ -65,6 +65,7 @@ E2E_THREADS ?= 4
 
 ## image: lastcall's image, built with buildah from two static programs
 image:
+	tests/install.sh image
 	tests/e2e/binaries release target/image
 	buildah build --tag lastcall:$$(sed -n 's/^appVersion: //p' charts/lastcall/Chart.yaml) .
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests (with `bench` the benchmarks, with `cluster` the tests' Kubernetes) need beside Rust, by
-# package name. Does nothing where it is all there. Usage: tests/install.sh [test|bench|cluster]
+# Installs what the tests (with `bench` the benchmarks, with `cluster` the tests' Kubernetes, with `image` the image) need
+# beside Rust, by package name. Does nothing where it is all there. Usage: tests/install.sh [test|bench|cluster|image]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,7 +33,10 @@ case "${1:-test}" in
     # The tests' images are made from it, and it must run without a library beside it.
     if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then missing+=(busybox-static); fi
     ;;
-  *) echo "usage: tests/install.sh [test|bench|cluster]" >&2; exit 2 ;;
+  image)
+    need buildah buildah
+    ;;
+  *) echo "usage: tests/install.sh [test|bench|cluster|image]" >&2; exit 2 ;;
 esac
 if [ "${#missing[@]}" -gt 0 ]; then
   sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
