@@ -44,8 +44,8 @@ impl Judge {
             let release = Release {
                 at: micros(&line["timestamp"]).saturating_sub(lead),
                 message: message.to_owned(),
-                cut: line["cut"].as_u64().unwrap_or_default(),
-                held: Duration::from_millis(line["held_ms"].as_u64().unwrap_or_default()),
+                cut: number(&line, "cut"),
+                held: Duration::from_millis(number(&line, "held_ms")),
             };
             releases.entry(key.to_owned()).or_insert(release);
         }
@@ -117,6 +117,12 @@ impl Judge {
         }
         faults
     }
+}
+
+/// A number of a line; a line that has none where it shall have one is a fault.
+fn number(line: &Value, field: &str) -> u64 {
+    let found = line[field].as_u64();
+    found.unwrap_or_else(|| panic!("{field} is no number: {line}"))
 }
 
 /// How far the wall clock is ahead of the monotonic one, microseconds: both are the machine's.
