@@ -46,5 +46,6 @@ fn read(ask: &HoldAsk) -> Result<HoldRequest, Refusal> {
         ),
         grace: request::seconds("graceSeconds", ask.grace_seconds)?,
         restart: ask.restart,
+        spare_last: false,
     })
 }

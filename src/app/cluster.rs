@@ -2,6 +2,7 @@
 //! standalone; objects come from the API server, hooks by TLS, and what becomes of them is written back.
 
 mod configurator;
+mod hook_ids;
 mod lookups;
 mod process;
 mod returns;
@@ -100,6 +101,7 @@ struct Planes {
     coordinator: JoinHandle<()>,
     configurator: Arc<Configurator>,
     reviews: Arc<ReviewCounts>,
+    calls: hook::Calls,
 }
 
 /// What is heard, for those who follow it.
@@ -131,6 +133,7 @@ impl Planes {
             tokens: Tokens::new(client.clone()),
             observed: source.observed(),
             changes,
+            hook_ids: hook_ids::HookIds::default(),
         });
         let journal = Arc::new(DrainJournal::default());
         let returns = Returns::default();
@@ -158,6 +161,7 @@ impl Planes {
             coordinator: tokio::spawn(coordinator.run()),
             configurator,
             reviews: Arc::default(),
+            calls: hook::Calls::default(),
         };
         let heard = Heard {
             gone,
@@ -256,6 +260,9 @@ impl Planes {
             draining: self.draining.clone(),
             cluster: Arc::clone(&self.lookups) as _,
             node_shutdown: Duration::from_secs(args.node_shutdown_grace_seconds.into()),
+            calls: self.calls.clone(),
+            // One replica has nobody to hand a call over to.
+            peer_ready: watch::channel(false).1,
         });
         let configurator = Arc::clone(&self.configurator);
         let reviewing = webhook::Reviewing {

@@ -62,6 +62,7 @@ impl Wake for WakeCoordinator {
 
 impl Endpoint {
     /// An endpoint that serves; or, where its pod is `held` already, one that never has: closed and empty.
+    /// Where that is hearsay, whether it closes is decided as for one that was there.
     pub(super) fn new(
         workers: usize,
         wake: mpsc::UnboundedSender<Emptied>,
@@ -75,8 +76,8 @@ impl Endpoint {
             emptied: wake,
         });
         let (state, drain) = match held {
-            None => (State::Open, Drain::Serving { since: now }),
-            Some(_) => (State::Closed, Drain::empty(now)),
+            Some(held) if !held.spare_last => (State::Closed, Drain::empty(now)),
+            _ => (State::Open, Drain::Serving { since: now }),
         };
         Self {
             gate: Arc::new(Gate::new(workers, state, wake)),

@@ -187,7 +187,10 @@ impl Endpoints {
 
     /// From now on whatever is heard of the pod begins closed.
     pub(super) fn hold_pod(&mut self, uid: &Arc<str>, held: Held) {
-        self.held_pods.entry(Arc::clone(uid)).or_insert(held);
+        self.held_pods
+            .entry(Arc::clone(uid))
+            .and_modify(|known| *known = tighter(*known, held))
+            .or_insert(held);
     }
 
     /// The pod is not held any more.
@@ -215,10 +218,7 @@ impl Endpoints {
         if let Some(endpoint) = self.by_id.get_mut(id) {
             endpoint.holds += 1;
             let earlier = endpoint.causes.held.filter(|_| endpoint.holds > 1);
-            endpoint.causes.held = Some(earlier.map_or(held, |known| Held {
-                since: known.since,
-                deadline: known.deadline.min(held.deadline),
-            }));
+            endpoint.causes.held = Some(earlier.map_or(held, |known| tighter(known, held)));
             self.changed = true;
         }
     }
@@ -236,10 +236,10 @@ impl Endpoints {
         }
     }
 
-    /// A hold on the endpoint ends earlier than was known.
-    pub(super) fn shorten_hold(&mut self, id: &EndpointId, deadline: Instant) {
-        if let Some(held) = self.by_id.get_mut(id).and_then(|e| e.causes.held.as_mut()) {
-            held.deadline = held.deadline.min(deadline);
+    /// A hold on the endpoint ends earlier than was known, or for a better reason.
+    pub(super) fn tighten_hold(&mut self, id: &EndpointId, held: Held) {
+        if let Some(known) = self.by_id.get_mut(id).and_then(|e| e.causes.held.as_mut()) {
+            *known = tighter(*known, held);
         }
     }
 
@@ -259,6 +259,24 @@ impl Endpoints {
             endpoint.causes.held = None;
             self.changed = true;
         }
+    }
+
+    /// A hold that was hearsay has ended: of what it covered, that which served on as the last of its
+    /// Backend is held no more. True where that was all of it.
+    pub(super) fn spared<'a>(&mut self, ids: impl Iterator<Item = &'a EndpointId>) -> bool {
+        let (mut any, mut all) = (false, true);
+        for id in ids {
+            let Some(endpoint) = self.by_id.get_mut(id) else {
+                continue;
+            };
+            any = true;
+            all &= endpoint.drain.is_open();
+            if endpoint.drain.is_open() && endpoint.holds == 0 {
+                endpoint.causes.held = None;
+                self.changed = true;
+            }
+        }
+        any && all
     }
 
     pub(super) fn policy(&self, id: &EndpointId) -> Option<DrainPolicy> {
@@ -360,6 +378,15 @@ impl Endpoints {
             .into_iter()
             .map(|(name, endpoints)| backend_report(name, endpoints))
             .collect()
+    }
+}
+
+/// Of two holds on one endpoint the earlier deadline counts, and the one that proved something.
+fn tighter(known: Held, other: Held) -> Held {
+    Held {
+        since: known.since,
+        deadline: known.deadline.min(other.deadline),
+        spare_last: known.spare_last && other.spare_last,
     }
 }
 

@@ -41,6 +41,8 @@ struct Hold {
     /// It came to its end, and nobody was there to hear it. Its server was not let go: it may come and ask
     /// again, or be found to go on (Law 6).
     unheard: bool,
+    /// None of its callers proved anything, see [`HoldRequest::spare_last`].
+    spare_last: bool,
 }
 
 /// Whether the server of a hold without callers was looked up live.
@@ -73,17 +75,19 @@ impl Hold {
         &mut self,
         caller: mpsc::UnboundedSender<HoldUpdate>,
         ids: &[EndpointId],
-        deadline: Instant,
+        terms: Held,
         endpoints: &mut Endpoints,
         now: Instant,
     ) {
-        self.release.shorten(deadline);
+        self.release.shorten(terms.deadline);
+        self.spare_last &= terms.spare_last;
         let held = Held {
-            since: now,
             deadline: self.release.deadline(),
+            spare_last: self.spare_last,
+            ..terms
         };
         for id in self.release.endpoints() {
-            endpoints.shorten_hold(id, held.deadline);
+            endpoints.tighten_hold(id, held);
             endpoints.hold_again(id, held);
         }
         for id in ids {
@@ -127,6 +131,7 @@ impl Hold {
         let held = Held {
             since: self.since,
             deadline: self.release.deadline(),
+            spare_last: self.spare_last,
         };
         let mut again = false;
         for id in self.release.endpoints() {
@@ -178,23 +183,24 @@ impl Holds {
         let ids = covered(&request.scope, endpoints)?;
         let (caller, updates) = mpsc::unbounded_channel();
         self.forget_unheard(&request.key, endpoints);
-        let deadline = now + allowed(request.grace, request.restart, &ids, endpoints);
+        let terms = Held {
+            since: now,
+            deadline: now + allowed(request.grace, request.restart, &ids, endpoints),
+            spare_last: request.spare_last,
+        };
         if let Some(hold) = self.by_key.get_mut(&request.key) {
-            hold.join(caller, &ids, deadline, endpoints, now);
+            hold.join(caller, &ids, terms, endpoints, now);
             return Ok(updates);
         }
         let mut hold = Hold {
-            release: Release::new(ids.clone(), [SELF.to_owned()], deadline),
+            release: Release::new(ids.clone(), [SELF.to_owned()], terms.deadline),
             since: now,
             callers: vec![caller],
             told: None,
             vanished: None,
             lookup: Lookup::NotYet,
             unheard: false,
-        };
-        let terms = Held {
-            since: now,
-            deadline,
+            spare_last: terms.spare_last,
         };
         if let HoldScope::Pod(uid) = &request.scope {
             endpoints.hold_pod(uid, terms);
@@ -270,7 +276,11 @@ impl Holds {
             for id in hold.release.endpoints() {
                 endpoints.unhold(id);
             }
-            self.standing.released(key);
+            if hold.spare_last && endpoints.spared(hold.release.endpoints()) {
+                self.serve_on(&key, &hold.ids(), endpoints);
+            } else {
+                self.standing.released(key);
+            }
         }
         again
     }
@@ -382,8 +392,13 @@ impl Holds {
             let Allowance { grace, restart } = allowance;
             let deadline = hold.since + allowed(Some(grace), restart, &hold.ids(), endpoints);
             hold.release.shorten(deadline);
+            let held = Held {
+                since: hold.since,
+                deadline,
+                spare_last: hold.spare_last,
+            };
             for id in hold.release.endpoints() {
-                endpoints.shorten_hold(id, deadline);
+                endpoints.tighten_hold(id, held);
             }
         }
     }

@@ -126,6 +126,9 @@ pub struct HoldRequest {
     pub grace: Option<Duration>,
     /// The server comes back: `restartTimeoutSeconds` in place of `timeoutSeconds`.
     pub restart: bool,
+    /// The caller proved nothing and its pod is not being deleted: the last endpoint that could serve a
+    /// Backend is not drained for it.
+    pub spare_last: bool,
 }
 
 /// What a hold waits for.

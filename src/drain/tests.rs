@@ -174,6 +174,7 @@ impl Scene {
             scope: HoldScope::Targets(ports.iter().map(|port| target(*port)).collect()),
             grace,
             restart: false,
+            spare_last: false,
         };
         self.handle.hold(request).await.unwrap()
     }

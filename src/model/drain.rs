@@ -52,6 +52,8 @@ pub struct Held {
     pub since: Instant,
     /// When the caller is let go whatever is in flight.
     pub deadline: Instant,
+    /// The caller proved nothing: the last endpoint that could serve is not taken out on its word alone.
+    pub spare_last: bool,
 }
 
 impl Causes {
@@ -104,6 +106,11 @@ impl Causes {
             .or(stopping)
     }
 
+    /// Nothing but the word of callers that proved nothing says that its server is about to end.
+    fn is_hearsay(&self) -> bool {
+        self.held.is_some_and(|held| held.spare_last) && self.stopping.is_none()
+    }
+
     /// When the first of the causes that leave the server running began, with the timeout each of them gets.
     fn departures(&self, policy: &DrainPolicy) -> impl Iterator<Item = (Instant, Instant)> {
         let configured = (self.configured.0 == AdminState::Draining)
@@ -127,6 +134,9 @@ pub enum Wish {
         /// Half of the time it has.
         until: Instant,
     },
+    /// Said to end by somebody who proved nothing, and the last that could serve: take new work, also past
+    /// the deadline. What was closed before stays so (Law 2).
+    Spare,
     /// Take nothing new; finish what is there.
     Drain(Order),
     /// Take nothing new; cut what is there.
@@ -157,6 +167,9 @@ pub fn wish(causes: &Causes, policy: &DrainPolicy, replaceable: bool, now: Insta
         (None, None) => return Wish::Serve,
         (None, Some((since, deadline))) => {
             let until = since + deadline.saturating_duration_since(since) / 2;
+            if causes.is_hearsay() && !replaceable {
+                return Wish::Spare;
+            }
             let last = policy.last_endpoint == LastEndpoint::KeepServing && !replaceable;
             if last && policy.enabled && now < until {
                 return Wish::KeepServing { until };
@@ -266,6 +279,7 @@ impl Drain {
         match event {
             Event::Wish(Wish::Serve) => self.serve(now),
             Event::Wish(Wish::KeepServing { until }) => (self.keep_serving(until, now), vec![]),
+            Event::Wish(Wish::Spare) => (self.spare(now), vec![]),
             Event::Wish(Wish::Drain(order)) => self.leave(order, false, now, next_generation),
             Event::Wish(Wish::Cut) => {
                 let order = Order {
@@ -296,6 +310,14 @@ impl Drain {
             Drain::Serving { .. } => Drain::KeepingServing { since: now, until },
             Drain::KeepingServing { since, .. } => Drain::KeepingServing { since, until },
             Drain::Draining { .. } | Drain::Drained { .. } => self,
+        }
+    }
+
+    /// What is open serves without an end.
+    fn spare(self, now: Instant) -> Self {
+        match self {
+            Drain::KeepingServing { .. } => Drain::Serving { since: now },
+            Drain::Serving { .. } | Drain::Draining { .. } | Drain::Drained { .. } => self,
         }
     }
 

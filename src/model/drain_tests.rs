@@ -69,6 +69,22 @@ fn the_state_machine_as_a_table() {
             vec![],
         ),
         (
+            "what is spared serves",
+            keeping,
+            Event::Wish(Wish::Spare),
+            6,
+            Drain::Serving { since: at(6) },
+            vec![],
+        ),
+        (
+            "what was closed is not opened to be spared",
+            draining(t, plain),
+            Event::Wish(Wish::Spare),
+            1,
+            draining(t, plain),
+            vec![],
+        ),
+        (
             "drain closes",
             serving,
             Event::Wish(Wish::Drain(plain)),
@@ -252,8 +268,23 @@ fn what_the_causes_ask_for_as_a_table() {
         held: Some(Held {
             since: t,
             deadline: at(40),
+            spare_last: false,
         }),
         ..base.clone()
+    };
+    let hearsay = Causes {
+        held: held.held.map(|held| Held {
+            spare_last: true,
+            ..held
+        }),
+        ..base.clone()
+    };
+    let proved = Causes {
+        stopping: Some(StoppingSince {
+            since: t,
+            until: at(90),
+        }),
+        ..hearsay.clone()
     };
     let removed = Causes {
         removed: Some(t),
@@ -287,6 +318,39 @@ fn what_the_causes_ask_for_as_a_table() {
     let rows = [
         ("nothing", &base, &policy, true, 0, Wish::Serve),
         ("held", &held, &policy, true, 0, drain(0, 40)),
+        ("hearsay", &hearsay, &policy, true, 0, drain(0, 40)),
+        (
+            "hearsay of the last",
+            &hearsay,
+            &at_once,
+            false,
+            0,
+            Wish::Spare,
+        ),
+        (
+            "hearsay, draining off",
+            &hearsay,
+            &off,
+            false,
+            0,
+            Wish::Spare,
+        ),
+        (
+            "hearsay, past its deadline",
+            &hearsay,
+            &policy,
+            false,
+            41,
+            Wish::Spare,
+        ),
+        (
+            "hearsay, and its pod does stop",
+            &proved,
+            &policy,
+            false,
+            0,
+            Wish::KeepServing { until: at(20) },
+        ),
         ("its pod stops", &stopping, &policy, true, 0, drain(0, 30)),
         (
             "its pod stops, the last",

@@ -12,7 +12,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ListParams};
 use tokio::sync::watch;
 
-use crate::drain::hook::{self, Caller, Refusal};
+use super::hook_ids::{HookIds, callers};
+use crate::api::pods::HOOK_ID;
+use crate::drain::hook::{self, Caller, Found, Named, Refusal};
 use crate::drain::{HoldKey, Leaving, LiveLookup};
 use crate::model::ObjectName;
 use crate::model::grace::{Evidence, PodLife};
@@ -34,6 +36,7 @@ pub(super) struct Lookups {
     pub(super) observed: watch::Receiver<Option<Arc<Observed>>>,
     /// Changes when something is observed, which is when a pod's life may have changed.
     pub(super) changes: watch::Receiver<u64>,
+    pub(super) hook_ids: HookIds,
 }
 
 impl Lookups {
@@ -43,6 +46,27 @@ impl Lookups {
         let observed = self.observed.borrow();
         let pod = observed.as_ref()?.cluster.pods.get(&name)?;
         (pod.uid == caller.uid).then(|| Arc::clone(pod))
+    }
+
+    /// The pods with this hook id as they were last seen.
+    fn with_id(&self, namespace: &str, id: &str) -> Vec<Arc<Pod>> {
+        let observed = self.observed.borrow().clone();
+        observed.map_or_else(Vec::new, |observed| {
+            self.hook_ids.seen(&observed, namespace, id)
+        })
+    }
+
+    async fn named_of(&self, namespace: &str, id: &str) -> Found {
+        let live = self.live.labelled(namespace, HOOK_ID, id).await;
+        if let Err(error) = &live {
+            tracing::warn!(namespace, id, %error, "pods of a hook id as they were last seen");
+        }
+        let live = live.ok();
+        let seen = self.with_id(namespace, id);
+        Found {
+            pods: callers(live.as_deref(), &seen),
+            live: live.is_some(),
+        }
     }
 
     async fn life_of(&self, caller: &Caller, container: &str) -> PodLife {
@@ -160,6 +184,14 @@ impl hook::Cluster for Lookups {
     fn last_heard(&self, caller: &Caller) -> Option<PodLife> {
         let pod = self.seen(caller)?;
         Some(life(&pod, pod.deletion, None))
+    }
+
+    fn named<'a>(&'a self, namespace: &'a str, id: &'a str) -> BoxFuture<'a, Found> {
+        Box::pin(self.named_of(namespace, id))
+    }
+
+    fn named_as_seen(&self, namespace: &str, id: &str) -> Vec<Named> {
+        callers(None, &self.with_id(namespace, id))
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

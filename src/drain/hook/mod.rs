@@ -1,14 +1,20 @@
 //! The hook server: answers the preStop hooks of pods. In exec mode `lastcall-hold` asks
-//! `POST /v1/prestop` and shows its pod's own token; the answer is a stream that ends with the release.
+//! `POST /v1/prestop` and shows its pod's own token; the answer is a stream that ends with the release. In
+//! `HTTPGet` mode the kubelet asks `GET /v1/prestop/NAMESPACE/ID/CONTAINER`, and any answer is the release
+//! ([`get`]). Both are always answered: pods keep the hooks that they were given in another mode.
 //!
 //! It sits behind a TLS port that `app` opens. What only the cluster knows it asks through [`Cluster`].
 //! An unknown caller, a caller that cannot be looked up and an internal error release nobody (Law 5):
 //! the caller asks again.
 
+mod calls;
 mod follow;
+mod get;
+mod judge;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +24,20 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use lastcall_hold::wire::{PRESTOP_PATH, PrestopAsk};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::{Handle, HoldKey, HoldRequest, HoldScope, lines, ndjson};
+use super::{Handle, HoldKey, HoldRequest, HoldScope, HoldUpdate, TargetError, lines, ndjson};
 use crate::model::grace::PodLife;
+pub use calls::Calls;
+use follow::Following;
+pub use judge::{Found, Named};
 pub use problem::Refusal;
 
-/// A pod, as its token proves it.
+/// A pod whose hook calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Its namespace.
@@ -49,7 +58,12 @@ pub trait Cluster: Send + Sync {
     /// What was last heard of its life, without asking anybody and without evidence; nothing where it was
     /// never heard of, or is gone.
     fn last_heard(&self, caller: &Caller) -> Option<PodLife>;
-    /// Changes its value when something that `last_heard` tells may have changed.
+    /// The pods with this hook id, as the API server says now and, where it does not answer, as last seen. A
+    /// pod whose object is gone there and that was seen last is being killed.
+    fn named<'a>(&'a self, namespace: &'a str, id: &'a str) -> BoxFuture<'a, Found>;
+    /// The pods with this hook id as last seen.
+    fn named_as_seen(&self, namespace: &str, id: &str) -> Vec<Named>;
+    /// Changes its value when something that the others tell may have changed.
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
@@ -62,12 +76,21 @@ pub struct Parts {
     pub cluster: Arc<dyn Cluster>,
     /// What a hold may take where its node is shutting down.
     pub node_shutdown: Duration,
+    /// The kubelet's calls under way.
+    pub calls: Calls,
+    /// True from when calls of the kubelet can be handed over: this replica is leaving, its delay is over, and
+    /// another one is known to be ready.
+    pub peer_ready: watch::Receiver<bool>,
 }
+
+/// What the webhook writes into pods: [`PRESTOP_PATH`] and who is meant.
+const CALLED_PATH: &str = "/v1/prestop/{namespace}/{id}/{container}";
 
 /// The hook server's paths.
 pub fn router(parts: Parts) -> Router {
     Router::new()
-        .route(PRESTOP_PATH, post(prestop))
+        .route(PRESTOP_PATH, routing::post(prestop))
+        .route(CALLED_PATH, routing::get(get::prestop))
         .fallback(async || Refusal::NoRoute)
         .with_state(parts)
 }
@@ -84,30 +107,41 @@ async fn prestop(
     }
     let token = bearer(&headers).ok_or(Refusal::NoToken)?;
     let caller = parts.cluster.caller(token).await?;
-    let life = parts.cluster.life(&caller, &ask.container).await;
-    let allowance = life.allowance(parts.node_shutdown);
-    let key = HoldKey {
-        id: caller.uid.to_string(),
-        container: ask.container,
-    };
-    let request = HoldRequest {
-        key: key.clone(),
-        scope: HoldScope::Pod(Arc::clone(&caller.uid)),
-        grace: Some(allowance.grace),
-        restart: allowance.restart,
-    };
-    let updates = parts
-        .draining
-        .hold(request)
+    let (updates, following) = begin(&parts, caller, ask.container, false)
         .await
         .map_err(|_| Refusal::ShuttingDown)?;
-    // Ends with the answer, whoever ends that.
-    let following = follow::follow(parts, caller, key, life);
+    // It ends with the answer, whoever ends that.
     let lines = lines::of(updates).map(move |line| {
         let _ = &following;
         line
     });
     Ok(ndjson::response(lines))
+}
+
+/// Begins the hold of one container, or joins it, and follows what its pod's life leaves to it. `hearsay`:
+/// nothing proves that the pod calls, nor is it being deleted.
+async fn begin(
+    parts: &Parts,
+    pod: Caller,
+    container: String,
+    hearsay: bool,
+) -> Result<(mpsc::UnboundedReceiver<HoldUpdate>, Following), TargetError> {
+    let life = parts.cluster.life(&pod, &container).await;
+    let allowance = life.allowance(parts.node_shutdown);
+    let key = HoldKey {
+        id: pod.uid.to_string(),
+        container,
+    };
+    let request = HoldRequest {
+        key: key.clone(),
+        scope: HoldScope::Pod(Arc::clone(&pod.uid)),
+        grace: Some(allowance.grace),
+        restart: allowance.restart,
+        spare_last: hearsay,
+    };
+    let updates = parts.draining.hold(request).await?;
+    let following = follow::follow(parts.clone(), pod, key, life);
+    Ok((updates, following))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1).

@@ -1,7 +1,9 @@
 //! The hook server's answers, with a cluster that says what the test wants.
 
+mod kubelet;
+
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -14,13 +16,16 @@ use crate::gate::Generation;
 use crate::model::grace::Evidence;
 use crate::model::{
     AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Member, ObjectName, Policy,
-    Snapshot,
+    Snapshot, Stopping,
 };
 
-struct Idle;
+/// Workers that do nothing but keep what they are given.
+#[derive(Default)]
+struct Idle(Mutex<Option<Published>>);
 
 impl DataPlane for Idle {
-    fn publish(&self, _: Published) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn publish(&self, published: Published) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        *self.0.lock().unwrap() = Some(published);
         Box::pin(std::future::ready(()))
     }
     fn closed(&self, _: &EndpointId) {}
@@ -29,7 +34,7 @@ impl DataPlane for Idle {
 
 impl LiveLookup for Idle {
     fn leaving(&self, _: &HoldKey) -> std::pin::Pin<Box<dyn Future<Output = Leaving> + Send>> {
-        Box::pin(std::future::ready(Leaving::Unknown))
+        Box::pin(std::future::ready(Leaving::No))
     }
 }
 
@@ -38,6 +43,12 @@ struct Says {
     life: Mutex<PodLife>,
     /// How often it was asked for a life, as the API server would be.
     asked: AtomicU32,
+    /// The pods with `the-id`.
+    named: Mutex<Vec<Named>>,
+    /// The API server does not answer.
+    away: AtomicBool,
+    /// The next look at pods panics.
+    panics: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
@@ -65,25 +76,52 @@ impl Cluster for Says {
             ..life
         })
     }
+    fn named<'a>(&'a self, namespace: &'a str, id: &'a str) -> BoxFuture<'a, Found> {
+        Box::pin(async move {
+            // It takes a moment, in which other things happen.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(!self.panics.swap(false, Ordering::Relaxed), "on purpose");
+            Found {
+                pods: self.named_as_seen(namespace, id),
+                live: !self.away.load(Ordering::Relaxed),
+            }
+        })
+    }
+    fn named_as_seen(&self, namespace: &str, id: &str) -> Vec<Named> {
+        assert_eq!((namespace, id), ("shop", "the-id"));
+        self.named.lock().unwrap().clone()
+    }
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 }
 
 fn parts(life: PodLife) -> (Parts, Arc<Says>) {
-    let idle = Arc::new(Idle);
-    let (coordinator, draining) =
-        Coordinator::new(1, Arc::clone(&idle) as _, idle, Arc::new(|_| ()));
+    with_workers(life, &Arc::default())
+}
+
+fn with_workers(life: PodLife, idle: &Arc<Idle>) -> (Parts, Arc<Says>) {
+    let (coordinator, draining) = Coordinator::new(
+        1,
+        Arc::clone(idle) as _,
+        Arc::clone(idle) as _,
+        Arc::new(|_| ()),
+    );
     tokio::spawn(coordinator.run());
     let cluster = Arc::new(Says {
         life: Mutex::new(life),
         asked: AtomicU32::new(0),
+        named: Mutex::default(),
+        away: AtomicBool::default(),
+        panics: AtomicBool::default(),
         changes: watch::channel(0).0,
     });
     let parts = Parts {
         draining,
         cluster: Arc::clone(&cluster) as _,
         node_shutdown: Duration::from_secs(20),
+        calls: Calls::default(),
+        peer_ready: watch::channel(false).1,
     };
     (parts, cluster)
 }
@@ -193,25 +231,39 @@ async fn a_grace_that_is_shortened_in_the_middle_is_heard_of_without_asking_at_e
 
 /// A Backend with the pod as its only endpoint.
 fn one_pod() -> (ObjectName, Arc<Snapshot>) {
-    let name = ObjectName::new("shop", "web");
-    let id = EndpointId {
-        backend: name.clone(),
+    (web(), pods(&[("uid-1", None)]))
+}
+
+fn web() -> ObjectName {
+    ObjectName::new("shop", "web")
+}
+
+fn endpoint(uid: &str) -> EndpointId {
+    EndpointId {
+        backend: web(),
         member: Member::Pod {
-            uid: "uid-1".into(),
+            uid: uid.into(),
             port: 80,
         },
-    };
+    }
+}
+
+/// A Backend with these pods; those with a grace are being stopped.
+fn pods(pods: &[(&str, Option<Stopping>)]) -> Arc<Snapshot> {
     let address = ([10, 0, 0, 7], 80).into();
+    let endpoints = pods.iter().map(|(uid, stopping)| EndpointSpec {
+        stopping: *stopping,
+        ..EndpointSpec::fixed(endpoint(uid), address, 1, AdminState::Enabled)
+    });
     let backend = Backend {
-        name: name.clone(),
-        endpoints: vec![EndpointSpec::fixed(id, address, 1, AdminState::Enabled)],
+        name: web(),
+        endpoints: endpoints.collect(),
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
     };
-    let snapshot = Snapshot {
+    Arc::new(Snapshot {
         backends: vec![backend],
         ..Snapshot::default()
-    };
-    (name, Arc::new(snapshot))
+    })
 }

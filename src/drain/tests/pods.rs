@@ -50,6 +50,7 @@ impl Scene {
             scope: HoldScope::Pod(UID.into()),
             grace: None,
             restart: false,
+            spare_last: false,
         };
         self.handle.hold(request).await.unwrap()
     }

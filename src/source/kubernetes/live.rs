@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
+use kube::api::ListParams;
 use kube::{Api, Client};
 
 use super::trim;
@@ -41,5 +42,21 @@ impl Live {
             .map_err(|_| LookupError::Timeout(self.timeout))?
             .map_err(|error| LookupError::Api(Box::new(error)))?;
         Ok(found.map(trim::pod))
+    }
+
+    /// The pods of a namespace with this label, as etcd has them now (a quorum read).
+    pub async fn labelled(
+        &self,
+        namespace: &str,
+        label: &str,
+        value: &str,
+    ) -> Result<Vec<Pod>, LookupError> {
+        let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let with = ListParams::default().labels(&format!("{label}={value}"));
+        let found = tokio::time::timeout(self.timeout, pods.list(&with))
+            .await
+            .map_err(|_| LookupError::Timeout(self.timeout))?
+            .map_err(|error| LookupError::Api(Box::new(error)))?;
+        Ok(found.items.into_iter().map(trim::pod).collect())
     }
 }
