@@ -196,16 +196,23 @@ async fn ended(server: impl Future<Output = std::io::Result<()>>) {
 }
 
 /// The end, in the order that loses nothing (DESIGN section 6). A second signal cuts what is open, and ends
-/// it.
-async fn farewell(delay: Duration, timeout: Duration, workers: &Workers, signals: &mut Signals) {
+/// it; true where there was none.
+async fn farewell(
+    delay: Duration,
+    timeout: Duration,
+    workers: &Workers,
+    signals: &mut Signals,
+) -> bool {
     tracing::info!(?delay, ?timeout, "shutting down");
     tokio::select! {
         farewell = workers.shut_down(delay, timeout) => {
             tracing::info!(cut = farewell.cut, "shut down");
+            true
         }
         () = signals.stop_again() => {
             let farewell = workers.cut_all().await;
             tracing::warn!(cut = farewell.cut, "second signal: cut what was open");
+            false
         }
     }
 }

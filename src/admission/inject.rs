@@ -67,10 +67,11 @@ fn fits(pod: &Pod, request: &InjectRequest) -> Result<(), NotProtected> {
     exec_hook::names_are_free(spec)
 }
 
-/// The id that is there already, or else the one that was offered.
+/// The id that is there already, or else the one that was offered. An empty one, which a label may be, names nobody.
 fn hook_id(pod: &Pod, request: &InjectRequest) -> String {
     let labels = pod.metadata.labels.as_ref();
     let there = labels.and_then(|labels| labels.get(HOOK_ID));
+    let there = there.filter(|id| !id.is_empty());
     there.map_or_else(|| request.hook_id.to_owned(), Clone::clone)
 }
 

@@ -19,6 +19,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::data_plane::{DataPlane, Statistics};
 use super::journal::DrainJournal;
@@ -38,6 +39,11 @@ use lookups::Lookups;
 use process::Process;
 use returns::Returns;
 use statistics::InCluster;
+
+/// The least that calls of kubelets are given to be answered at the end.
+const ANSWERS_TAKE: Duration = Duration::from_secs(1);
+/// From an answer to its last byte in the socket.
+const SENT: Duration = Duration::from_millis(100);
 
 /// Between tries of what a start needs of the API server.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -81,7 +87,11 @@ async fn serve(args: &Run) -> anyhow::Result<()> {
     // Nobody listens for it only where nothing is served.
     let _ = going_down.send(true);
     let (delay, timeout) = (args.shutdown_delay, args.shutdown_timeout);
-    super::farewell(delay, timeout, &planes.workers, &mut signals).await;
+    let end = Instant::now() + delay + timeout;
+    let in_time = super::farewell(delay, timeout, &planes.workers, &mut signals).await;
+    if in_time && !died {
+        kubelets_answered(&planes.calls, end, &mut signals).await;
+    }
     anyhow::ensure!(
         !died,
         "the drain coordinator has died; its panic is in the log"
@@ -281,6 +291,24 @@ impl Planes {
         }));
         Ok(())
     }
+}
+
+/// Keeps the calls of kubelets for as long as this process may last: to a kubelet the end of the connection is that
+/// of the hook, while lastcall-hold asks the next replica. What was in flight here is over by now; what is waited
+/// for is what a hold waits for besides, such as a replacement of the last endpoint.
+async fn kubelets_answered(calls: &hook::Calls, end: Instant, signals: &mut Signals) {
+    // Also where the workers took all of the time: what they cut lets calls go just now.
+    let limit = end
+        .saturating_duration_since(Instant::now())
+        .max(ANSWERS_TAKE);
+    tokio::select! {
+        left = calls.ended(limit) => if left > 0 {
+            tracing::warn!(left, "ending with preStop calls of kubelets open: their containers are stopped now");
+        },
+        () = signals.stop_again() => tracing::warn!("second signal: not waiting for preStop calls of kubelets"),
+    }
+    // hyper has taken the last answer, and is about to send it.
+    tokio::time::sleep(SENT).await;
 }
 
 /// SIGHUP has nothing to read anew in a cluster.

@@ -37,6 +37,9 @@ pub struct Run {
     /// How pods ask to be held
     #[arg(long, value_name = "MODE", default_value = "exec")]
     pub hook_mode: HookMode,
+    /// In exec mode: how lastcall-hold comes into pods
+    #[arg(long, value_name = "DELIVERY", default_value = "init-container")]
+    pub hook_delivery: HookDelivery,
     /// Change no pod, only report which are unprotected
     #[arg(long)]
     pub observe_only: bool,
@@ -108,6 +111,17 @@ pub type Labels = BTreeMap<String, String>;
 pub enum HookMode {
     /// By lastcall-hold, which is brought into the pod
     Exec,
+    /// By the kubelet: nothing is brought into the pod. Pod Security must not forbid hooks that name a host
+    HttpGet,
+}
+
+/// How lastcall-hold comes into a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HookDelivery {
+    /// An init container copies it into an emptyDir
+    InitContainer,
+    /// The image is mounted as a volume: Kubernetes 1.35 or newer, and a container runtime that can
+    ImageVolume,
 }
 
 impl Run {
@@ -154,6 +168,16 @@ mod tests {
             Command::Run(run) => Ok(*run),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn modes_are_named_as_in_the_chart() {
+        let run = read("").unwrap();
+        assert_eq!(run.hook_mode, HookMode::Exec);
+        assert_eq!(run.hook_delivery, HookDelivery::InitContainer);
+        let run = read("--hook-mode http-get --hook-delivery image-volume").unwrap();
+        assert_eq!(run.hook_mode, HookMode::HttpGet);
+        assert_eq!(run.hook_delivery, HookDelivery::ImageVolume);
     }
 
     #[test]

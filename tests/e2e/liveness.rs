@@ -36,16 +36,19 @@ pub fn short_load(app: &App) -> Steady {
     load
 }
 
-#[test]
-fn a_container_that_fails_its_probe_is_drained_restarted_and_back_in_service() {
-    let lastcall = shared(Mode::Exec);
-    let wanted = Wanted {
-        replicas: 2,
+/// Two pods, one of which fails its probe.
+fn probed(replicas: u32) -> Wanted {
+    Wanted {
+        replicas,
         container: PROBE.to_owned(),
         ..Wanted::default()
-    };
-    let app = App::deploy(&lastcall, "liveness", &wanted);
-    let load = short_load(&app);
+    }
+}
+
+/// One pod's container fails its probe under load: drained, restarted, and back in service.
+#[track_caller]
+fn fails_its_probe(app: &App) {
+    let load = short_load(app);
     let pod = app.pods().remove(0);
     let uid = text(&pod, "/metadata/uid");
     tell(&pod, "/probe/fail");
@@ -59,6 +62,54 @@ fn a_container_that_fails_its_probe_is_drained_restarted_and_back_in_service() {
     load.wait_for_more(40);
     load.end().nothing_failed();
     app.judge().clean(1);
+}
+
+#[test]
+fn a_container_that_fails_its_probe_is_drained_restarted_and_back_in_service() {
+    let lastcall = shared(Mode::Exec);
+    fails_its_probe(&App::deploy(&lastcall, "liveness", &probed(2)));
+}
+
+#[test]
+fn a_container_that_fails_its_probe_is_drained_restarted_and_back_in_http_get_mode() {
+    let lastcall = shared(Mode::HttpGet);
+    fails_its_probe(&App::deploy(&lastcall, "liveness-get", &probed(2)));
+}
+
+/// A call that proves nothing takes no last endpoint out of service: the container serves until it is stopped, and its
+/// next life serves again.
+#[test]
+fn the_only_pod_serves_until_its_container_is_restarted_in_http_get_mode() {
+    let lastcall = shared(Mode::HttpGet);
+    let app = App::deploy(&lastcall, "liveness-one", &probed(1));
+    let pod = app.pods().remove(0);
+    let uid = text(&pod, "/metadata/uid");
+    tell(&pod, "/probe/fail");
+    wait_until("the hold", LIMIT, || {
+        lastcall.has_logged("hold started", uid)
+    });
+    let load = short_load(&app);
+    wait_until("the container's second life", LIMIT, || {
+        let lives = app.collector.lives().len();
+        (lives == 2).then_some(()).ok_or(lives)
+    });
+    wait_until("an answer of the second life", LIMIT, || {
+        let begun = app.collector.lives()[1].begins().count();
+        (begun > 0).then_some(()).ok_or(begun)
+    });
+    load.end();
+    let judge = app.judge();
+    let first = &judge.lives[0];
+    let stopped = first.sigterm().expect("it was stopped");
+    let release = judge.release(first).expect("a release");
+    assert_eq!(release.message, "released at the deadline");
+    // Taken out of service nothing would have begun on it in the last seconds of its hold.
+    let last = first.begins().max().expect("it was asked");
+    assert!(
+        last + 1_000_000 > release.at,
+        "{last} {} {stopped}",
+        release.at
+    );
 }
 
 #[test]

@@ -33,5 +33,6 @@ mod outage;
 mod restricted;
 mod rollout;
 mod scale;
+mod shared_id;
 mod single;
 mod uninstall;

@@ -91,11 +91,35 @@ fn values_that_cannot_be_are_refused_by_name() {
     for (value, said) in [
         ("replicaCount=2", "replicaCount"),
         ("hookMode=http", "hookMode"),
+        ("hookDelivery=volume", "hookDelivery"),
         ("shutdownDelay=1.5s", "duration"),
     ] {
         let arguments = ["template", "lastcall", "charts/lastcall", "--set", value];
         let error = attempt("helm", &arguments, "").unwrap_err();
         assert!(error.contains(said), "{value}: {error}");
+    }
+}
+
+/// Pods of `HTTPGet` mode have the address of the hook's Service in them, whatever becomes of lastcall.
+#[test]
+fn the_hooks_service_is_kept_where_pods_have_its_address() {
+    for (mode, kept) in [("exec", false), ("http-get", true)] {
+        let set = format!("hookMode={mode}");
+        let only = ["--show-only", "templates/services.yaml", "--set", &set];
+        let arguments = [&["template", "lastcall", "charts/lastcall"][..], &only].concat();
+        let text = run("helm", &arguments);
+        let hook = text
+            .split("\n---\n")
+            .find(|one| one.contains("name: lastcall-hook\n"));
+        let hook = hook.expect("the hook's Service");
+        assert_eq!(
+            hook.contains("helm.sh/resource-policy: keep"),
+            kept,
+            "{hook}"
+        );
+        for always in ["publishNotReadyAddresses: true", "sessionAffinity: None"] {
+            assert!(hook.contains(always), "{hook}");
+        }
     }
 }
 

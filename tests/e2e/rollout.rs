@@ -30,7 +30,6 @@ fn a_rolling_update_loses_nothing_in_exec_mode() {
 }
 
 #[test]
-#[ignore = "the hook server answers lastcall-hold only, not the kubelet"]
 fn a_rolling_update_loses_nothing_in_http_get_mode() {
     let lastcall = shared(Mode::HttpGet);
     two_updates(&App::deploy(&lastcall, "rollout-get", &Wanted::default()));

@@ -29,7 +29,6 @@ fn scaling_in_and_out_loses_nothing_in_exec_mode() {
 }
 
 #[test]
-#[ignore = "the hook server answers lastcall-hold only, not the kubelet"]
 fn scaling_in_and_out_loses_nothing_in_http_get_mode() {
     let lastcall = shared(Mode::HttpGet);
     down_to_one_and_up_again(&App::deploy(&lastcall, "scale-get", &Wanted::default()));
@@ -53,7 +52,6 @@ fn deleting_a_pod_loses_nothing_in_exec_mode() {
 }
 
 #[test]
-#[ignore = "the hook server answers lastcall-hold only, not the kubelet"]
 fn deleting_a_pod_loses_nothing_in_http_get_mode() {
     let lastcall = shared(Mode::HttpGet);
     delete_one(&App::deploy(&lastcall, "delete-get", &Wanted::default()));
@@ -99,7 +97,6 @@ fn evictions_under_a_budget_lose_nothing_in_exec_mode() {
 }
 
 #[test]
-#[ignore = "the hook server answers lastcall-hold only, not the kubelet"]
 fn evictions_under_a_budget_lose_nothing_in_http_get_mode() {
     let lastcall = shared(Mode::HttpGet);
     evict_all(&App::deploy(&lastcall, "evict-get", &Wanted::default()));

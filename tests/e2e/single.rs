@@ -41,7 +41,6 @@ fn a_single_replica_is_restarted_without_a_gap_in_exec_mode() {
 }
 
 #[test]
-#[ignore = "the hook server answers lastcall-hold only, not the kubelet"]
 fn a_single_replica_is_restarted_without_a_gap_in_http_get_mode() {
     let lastcall = shared(Mode::HttpGet);
     restart(&App::deploy(&lastcall, "single-get", &one()));
@@ -54,7 +53,6 @@ fn a_single_replica_is_evicted_without_a_gap_in_exec_mode() {
 }
 
 #[test]
-#[ignore = "the hook server answers lastcall-hold only, not the kubelet"]
 fn a_single_replica_is_evicted_without_a_gap_in_http_get_mode() {
     let lastcall = shared(Mode::HttpGet);
     eviction(&App::deploy(&lastcall, "single-evict-get", &one()));

@@ -53,7 +53,6 @@ fn no_pod_sticks_after_an_uninstall_in_exec_mode() {
 }
 
 #[test]
-#[ignore = "the hook server answers lastcall-hold only, not the kubelet"]
 fn no_pod_sticks_after_an_uninstall_in_http_get_mode() {
     pods_end_after_uninstall(Mode::HttpGet);
 }

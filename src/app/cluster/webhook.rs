@@ -27,7 +27,7 @@ use crate::admission::{
     pod_security, routes,
 };
 use crate::api::pods;
-use crate::cli::run::Run;
+use crate::cli::run::{self, Run};
 use crate::plan::cluster::selecting;
 use crate::source::Observed;
 use crate::tls_port;
@@ -175,11 +175,10 @@ fn certified(certificates: &Certificates) -> anyhow::Result<Arc<CertifiedKey>> {
 
 fn settings(args: &Run, prepared: &Prepared) -> Settings {
     Settings {
-        mode: HookMode::Exec(Delivery::InitContainer {
-            image: args.image.clone(),
-            pull_policy: args.image_pull_policy.clone(),
-            resources: small(),
-        }),
+        mode: match args.hook_mode {
+            run::HookMode::Exec => HookMode::Exec(delivery(args)),
+            run::HookMode::HttpGet => HookMode::HttpGet,
+        },
         observe_only: args.observe_only,
         drain_timeout_seconds: DRAIN_TIMEOUT_SECONDS,
         max_grace_seconds: args.maximum_grace_seconds,
@@ -189,6 +188,18 @@ fn settings(args: &Run, prepared: &Prepared) -> Settings {
             port: HOOK_SERVICE_PORT,
             ca_pem: prepared.certificates.ca_pem.clone(),
         },
+    }
+}
+
+fn delivery(args: &Run) -> Delivery {
+    let (image, pull_policy) = (args.image.clone(), args.image_pull_policy.clone());
+    match args.hook_delivery {
+        run::HookDelivery::InitContainer => Delivery::InitContainer {
+            image,
+            pull_policy,
+            resources: small(),
+        },
+        run::HookDelivery::ImageVolume => Delivery::ImageVolume { image, pull_policy },
     }
 }
 
