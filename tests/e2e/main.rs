@@ -30,6 +30,7 @@ mod liveness;
 mod manifests;
 mod objects;
 mod outage;
+mod own_end;
 mod restricted;
 mod rollout;
 mod scale;
