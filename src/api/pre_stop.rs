@@ -62,6 +62,13 @@ pub fn of(container: &Container) -> PreStop {
     }
 }
 
+/// The id that a hook in `HTTPGet` mode calls by, see [`PRE_STOP_PATH`].
+pub fn called_id(container: &Container) -> Option<&str> {
+    let hook = container.lifecycle.as_ref()?.pre_stop.as_ref()?;
+    let path = hook.http_get.as_ref()?.path.as_deref()?;
+    path.strip_prefix(PRE_STOP_PATH)?.split('/').nth(1)
+}
+
 /// The seconds that `sleep N` or `sh -c "sleep N"` waits, or `None` for any other command.
 fn slept(command: &[&str]) -> Option<u32> {
     match command {

@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::pods::{DISABLED, DRAIN, HOLD_DIRECTORY, TOKEN_DIRECTORY};
+use super::pods::{DISABLED, DRAIN, HOLD_DIRECTORY, HOOK_ID, TOKEN_DIRECTORY};
 use super::pre_stop::{self, PreStop};
 
 /// Annotation of the mirror pod that a kubelet makes of a static one.
@@ -89,6 +89,14 @@ pub enum NotProtected {
         /// The path.
         path: &'static str,
     },
+    /// The container's hook calls by an id that its pod does not have: another program changed the label.
+    #[error(
+        "container {container} has the hook, and its pod has not the id that it calls by as its label lastcall.dev/hook-id: nobody is found by it"
+    )]
+    HookIdLost {
+        /// The container.
+        container: String,
+    },
 }
 
 impl NotProtected {
@@ -104,6 +112,7 @@ impl NotProtected {
             Self::OwnPreStop { .. } => "OwnPreStop",
             Self::NoHook { .. } => "NoHook",
             Self::HookIncomplete { .. } => "HookIncomplete",
+            Self::HookIdLost { .. } => "HookIdLost",
         }
     }
 }
@@ -117,7 +126,11 @@ pub fn protection(pod: &Pod) -> Protection {
         return Protection::Unprotected(vec![NotProtected::StaticPod]);
     }
     let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
-    let gaps: Vec<NotProtected> = containers.iter().filter_map(gap).collect();
+    let labels = pod.metadata.labels.as_ref();
+    let id = labels
+        .and_then(|labels| labels.get(HOOK_ID))
+        .map(String::as_str);
+    let gaps: Vec<NotProtected> = containers.iter().filter_map(|one| gap(one, id)).collect();
     if gaps.is_empty() {
         Protection::Protected
     } else if gaps.len() < containers.len() {
@@ -127,11 +140,12 @@ pub fn protection(pod: &Pod) -> Protection {
     }
 }
 
-/// Why this container is not held; `None` where it is.
-fn gap(container: &Container) -> Option<NotProtected> {
+/// Why this container of a pod with that hook id is not held; `None` where it is.
+fn gap(container: &Container, id: Option<&str>) -> Option<NotProtected> {
     let name = container.name.clone();
     match pre_stop::of(container) {
-        PreStop::OurHttpGet => None,
+        PreStop::OurHttpGet => (pre_stop::called_id(container) != id || id.is_none())
+            .then_some(NotProtected::HookIdLost { container: name }),
         PreStop::OurExec => [HOLD_DIRECTORY, TOKEN_DIRECTORY]
             .into_iter()
             .find(|path| !mounts(container, path))
@@ -183,6 +197,8 @@ mod tests {
         "{name: d, lifecycle: {preStop: {exec: {command: [/.lastcall/lastcall-hold, --pod]}}}}";
     const CALLED: &str =
         "{name: e, lifecycle: {preStop: {httpGet: {path: /v1/prestop/a/b/e, port: 1}}}}";
+    const CALLED_OTHERWISE: &str =
+        "{name: e, lifecycle: {preStop: {httpGet: {path: /v1/prestop/a/x/e, port: 1}}}}";
     const NAMED: &str = "{name: g, lifecycle: {preStop: {exec: {command: [/bin/other, --pod]}}}}";
     const NOTHING: &str = "{name: h, lifecycle: {preStop: {exec: {}}}}";
     const QUITS: &str = "{name: i, lifecycle: {preStop: {httpGet: {path: /quit, port: 1}}}}";
@@ -200,6 +216,7 @@ mod tests {
             (vec![HELD, BARE, OWN], &["Partly", "NoHook", "OwnPreStop"]),
             (vec![HELD, STRIPPED], &["Partly", "HookIncomplete"]),
             (vec![STRIPPED], &["HookIncomplete"]),
+            (vec![CALLED_OTHERWISE], &["HookIdLost"]),
             (vec![NAMED], &["OwnPreStop"]),
             (vec![NOTHING], &["OwnPreStop"]),
             (vec![QUITS], &["OwnPreStop"]),
@@ -209,7 +226,8 @@ mod tests {
             // A native sidecar needs no hook: it waits for the others.
             let sidecar = "initContainers: [{name: mesh, restartPolicy: Always}]";
             let containers = containers.join(", ");
-            let pod = format!("{{spec: {{containers: [{containers}], {sidecar}}}}}");
+            let named = "metadata: {labels: {lastcall.dev/hook-id: b}}";
+            let pod = format!("{{{named}, spec: {{containers: [{containers}], {sidecar}}}}}");
             assert_eq!(of(&pod), expected, "{pod}");
             let declines = "metadata: {labels: {lastcall.dev/drain: disabled}}";
             let pod = format!("{{{declines}, spec: {{containers: [{containers}]}}}}");
@@ -230,6 +248,16 @@ mod tests {
             let pod = format!("{{metadata: {metadata}, spec: {{containers: [{BARE}]}}}}");
             assert_eq!(of(&pod), [expected], "{pod}");
         }
+    }
+
+    #[test]
+    fn a_pod_without_the_id_that_its_hook_calls_by_is_found_by_nobody() {
+        let pod = |metadata| format!("{{metadata: {metadata}, spec: {{containers: [{CALLED}]}}}}");
+        assert_eq!(of(&pod("{}")), ["HookIdLost"]);
+        assert_eq!(
+            of(&pod("{labels: {lastcall.dev/hook-id: b}}")),
+            ["Protected"]
+        );
     }
 
     #[test]

@@ -67,8 +67,9 @@ fn key(namespace: &str, id: &str) -> String {
     format!("{namespace}/{id}")
 }
 
-/// The pods that may call, of those that the API server says there are and those that were seen last: where there are
-/// some that run, those that are over for good call no more. `live` is absent where the API server did not answer.
+/// The pods that may call, of those that the API server says there are and those that were seen before it was asked:
+/// where there are some that run, those that are over for good call no more. `live` is absent where the API server did
+/// not answer.
 pub(super) fn callers(live: Option<&[Pod]>, seen: &[Arc<Pod>]) -> Vec<Named> {
     let there: Vec<&Pod> = live.into_iter().flatten().collect();
     let unknown = |pod: &&Arc<Pod>| !there.iter().any(|one| one.uid == pod.uid);

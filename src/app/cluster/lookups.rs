@@ -57,15 +57,20 @@ impl Lookups {
     }
 
     async fn named_of(&self, namespace: &str, id: &str) -> Found {
-        let live = self.live.labelled(namespace, HOOK_ID, id).await;
-        if let Err(error) = &live {
-            tracing::warn!(namespace, id, %error, "pods of a hook id as they were last seen");
-        }
-        let live = live.ok();
-        let seen = self.with_id(namespace, id);
-        Found {
-            pods: callers(live.as_deref(), &seen),
-            live: live.is_some(),
+        // Before the look: what is watched only after it is not gone, it is new.
+        let before = self.with_id(namespace, id);
+        match self.live.labelled(namespace, HOOK_ID, id).await {
+            Ok(live) => Found {
+                pods: callers(Some(&live), &before),
+                live: true,
+            },
+            Err(error) => {
+                tracing::warn!(namespace, id, %error, "pods of a hook id as they were last seen");
+                Found {
+                    pods: callers(None, &self.with_id(namespace, id)),
+                    live: false,
+                }
+            }
         }
     }
 

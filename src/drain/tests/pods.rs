@@ -45,12 +45,21 @@ impl Scene {
     }
 
     async fn hold_pod(&self, container: &str) -> mpsc::UnboundedReceiver<HoldUpdate> {
+        self.hold_as_told(container, false).await
+    }
+
+    /// The same by somebody who proves it, or on hearsay.
+    async fn hold_as_told(
+        &self,
+        container: &str,
+        hearsay: bool,
+    ) -> mpsc::UnboundedReceiver<HoldUpdate> {
         let request = HoldRequest {
             key: key(container),
             scope: HoldScope::Pod(UID.into()),
             grace: None,
             restart: false,
-            spare_last: false,
+            spare_last: hearsay,
         };
         self.handle.hold(request).await.unwrap()
     }
@@ -192,4 +201,48 @@ async fn a_pod_whose_hook_was_a_sleep_is_held_as_long_at_least() {
     assert_eq!(released(&mut hold).await.cause, ReleaseCause::Drained);
     let took = begin.elapsed();
     assert!((7..9).contains(&took.as_secs()), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_hearsay_the_last_endpoint_is_not_drained_until_somebody_proves_it() {
+    let scene = Scene::configured(with_pod(None, &[])).await;
+    let mut rumour = scene.hold_as_told("app", true).await;
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(scene.pod_state(), State::Open);
+    // Its own call, from another container or the same.
+    let mut proved = scene.hold_as_told("app", false).await;
+    assert_eq!(scene.pod_state(), State::Closed);
+    for hold in [&mut rumour, &mut proved] {
+        assert_eq!(released(hold).await.cause, ReleaseCause::Drained);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_spared_is_held_no_more_when_its_hold_has_ended() {
+    let scene = Scene::configured(with_pod(None, &[])).await;
+    let mut rumour = scene.hold_as_told("app", true).await;
+    tokio::time::sleep(Duration::from_secs(290)).await;
+    let end = released(&mut rumour).await;
+    assert_eq!((end.cause, end.cut), (ReleaseCause::Deadline, 0));
+    assert_eq!(scene.pod_state(), State::Open);
+    // It replaces others again, and is itself held as if nothing had been.
+    scene.handle.configure(with_pod(None, &[2])).await.unwrap();
+    let mut other = scene.hold(2).await;
+    assert_eq!(released(&mut other).await.cause, ReleaseCause::Drained);
+    assert_eq!(scene.pod_state(), State::Open);
+}
+
+#[tokio::test]
+async fn on_hearsay_a_pod_that_comes_later_is_closed_unless_it_is_the_last() {
+    for (others, state) in [(&[][..], State::Open), (&[2, 3], State::Closed)] {
+        let scene = Scene::configured(snapshot(others, DrainPolicy::default())).await;
+        let mut rumour = scene.hold_as_told("app", true).await;
+        assert_eq!(released(&mut rumour).await.cause, ReleaseCause::Drained);
+        scene
+            .handle
+            .configure(with_pod(None, others))
+            .await
+            .unwrap();
+        assert_eq!(scene.pod_state(), state, "{others:?}");
+    }
 }
