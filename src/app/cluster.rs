@@ -4,6 +4,7 @@
 mod configurator;
 mod hook_ids;
 mod lookups;
+mod own_end;
 mod process;
 mod returns;
 mod statistics;
@@ -39,11 +40,6 @@ use lookups::Lookups;
 use process::Process;
 use returns::Returns;
 use statistics::InCluster;
-
-/// The least that calls of kubelets are given to be answered at the end.
-const ANSWERS_TAKE: Duration = Duration::from_secs(1);
-/// From an answer to its last byte in the socket.
-const SENT: Duration = Duration::from_millis(100);
 
 /// Between tries of what a start needs of the API server.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -90,7 +86,8 @@ async fn serve(args: &Run) -> anyhow::Result<()> {
     let end = Instant::now() + delay + timeout;
     let in_time = super::farewell(delay, timeout, &planes.workers, &mut signals).await;
     if in_time && !died {
-        kubelets_answered(&planes.calls, end, &mut signals).await;
+        let alone = own_end::is_uninstalled(&planes.lookups.live, args).await;
+        own_end::wait_for_kubelets(&planes.calls, alone, end, &mut signals).await;
     }
     anyhow::ensure!(
         !died,
@@ -291,24 +288,6 @@ impl Planes {
         }));
         Ok(())
     }
-}
-
-/// Keeps the calls of kubelets for as long as this process may last: to a kubelet the end of the connection is that
-/// of the hook, while lastcall-hold asks the next replica. What was in flight here is over by now; what is waited
-/// for is what a hold waits for besides, such as a replacement of the last endpoint.
-async fn kubelets_answered(calls: &hook::Calls, end: Instant, signals: &mut Signals) {
-    // Also where the workers took all of the time: what they cut lets calls go just now.
-    let limit = end
-        .saturating_duration_since(Instant::now())
-        .max(ANSWERS_TAKE);
-    tokio::select! {
-        left = calls.ended(limit) => if left > 0 {
-            tracing::warn!(left, "ending with preStop calls of kubelets open: their containers are stopped now");
-        },
-        () = signals.stop_again() => tracing::warn!("second signal: not waiting for preStop calls of kubelets"),
-    }
-    // hyper has taken the last answer, and is about to send it.
-    tokio::time::sleep(SENT).await;
 }
 
 /// SIGHUP has nothing to read anew in a cluster.

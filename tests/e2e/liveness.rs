@@ -12,8 +12,8 @@ use crate::flow::{Steady, mixed};
 use crate::installation::{Mode, shared};
 use crate::objects::Wanted;
 
-/// A probe that fails at the first wrong answer.
-pub const PROBE: &str = r"        startupProbe: {httpGet: {path: /probe, port: http}, periodSeconds: 1, failureThreshold: 60}
+/// A probe that fails at the first wrong answer, as soon as the app answers at all.
+pub const PROBE: &str = "        startupProbe: {tcpSocket: {port: http}, periodSeconds: 1, failureThreshold: 60}
         livenessProbe: {httpGet: {path: /probe, port: http}, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 1}
 ";
 

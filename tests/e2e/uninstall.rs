@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::app::App;
+use crate::cluster::{LIMIT, wait_until};
 use crate::command::run;
 use crate::installation::{Mode, RELEASE, alone};
 use crate::objects::Wanted;
@@ -10,8 +11,17 @@ use crate::objects::Wanted;
 /// A hold for which nobody answers: the pod's own grace period is far longer.
 const SOON: Duration = Duration::from_secs(45);
 
+/// When the app is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deleted {
+    /// While lastcall's last replica says goodbye.
+    AtOnce,
+    /// When nothing of it is left but what has to stay.
+    WhenItIsGone,
+}
+
 #[track_caller]
-fn pods_end_after_uninstall(mode: Mode) {
+fn pods_end_after_uninstall(mode: Mode, deleted: Deleted) {
     let lastcall = alone(mode);
     let wanted = Wanted {
         drain: 300,
@@ -30,6 +40,12 @@ fn pods_end_after_uninstall(mode: Mode) {
             "--timeout=150s",
         ],
     );
+    if deleted == Deleted::WhenItIsGone {
+        wait_until("lastcall's end", LIMIT, || {
+            let left = lastcall.pods().len();
+            (left == 0).then_some(()).ok_or(left)
+        });
+    }
     let asked = Instant::now();
     app.space.kubectl(&[
         "delete",
@@ -49,10 +65,20 @@ fn pods_end_after_uninstall(mode: Mode) {
 
 #[test]
 fn no_pod_sticks_after_an_uninstall_in_exec_mode() {
-    pods_end_after_uninstall(Mode::Exec);
+    pods_end_after_uninstall(Mode::Exec, Deleted::AtOnce);
 }
 
 #[test]
 fn no_pod_sticks_after_an_uninstall_in_http_get_mode() {
-    pods_end_after_uninstall(Mode::HttpGet);
+    pods_end_after_uninstall(Mode::HttpGet, Deleted::AtOnce);
+}
+
+/// The Service is still there, and refuses the kubelet.
+#[test]
+fn no_pod_sticks_when_lastcall_is_gone_in_http_get_mode() {
+    pods_end_after_uninstall(Mode::HttpGet, Deleted::WhenItIsGone);
+    run(
+        "kubectl",
+        &["--namespace", RELEASE, "get", "service", "lastcall-hook"],
+    );
 }

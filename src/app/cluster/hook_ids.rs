@@ -95,12 +95,12 @@ pub(super) fn callers(live: Option<&[Pod]>, seen: &[Arc<Pod>]) -> Vec<Named> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::plan::Objects;
     use crate::plan::cluster::Labels;
 
-    fn pod(name: &str, id: Option<&str>) -> Pod {
+    pub(in crate::app::cluster) fn pod(name: &str, id: Option<&str>) -> Pod {
         Pod {
             name: ObjectName::new("shop", name),
             uid: format!("uid-of-{name}").into(),

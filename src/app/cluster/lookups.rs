@@ -59,7 +59,8 @@ impl Lookups {
     async fn named_of(&self, namespace: &str, id: &str) -> Found {
         // Before the look: what is watched only after it is not gone, it is new.
         let before = self.with_id(namespace, id);
-        match self.live.labelled(namespace, HOOK_ID, id).await {
+        let its = format!("{HOOK_ID}={id}");
+        match self.live.selected(namespace, &its).await {
             Ok(live) => Found {
                 pods: callers(Some(&live), &before),
                 live: true,

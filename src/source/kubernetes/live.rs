@@ -28,6 +28,16 @@ pub enum LookupError {
     Api(#[source] Box<kube::Error>),
 }
 
+impl LookupError {
+    /// The API server answered, and said that lastcall's account may not ask: it has been taken away.
+    pub fn is_refusal(&self) -> bool {
+        let LookupError::Api(error) = self else {
+            return false;
+        };
+        matches!(&**error, kube::Error::Api(said) if matches!(said.code, 401 | 403))
+    }
+}
+
 impl Live {
     /// Waits for each answer at most `timeout`, however often it is tried.
     pub fn new(client: Client, timeout: Duration) -> Self {
@@ -44,15 +54,11 @@ impl Live {
         Ok(found.map(trim::pod))
     }
 
-    /// The pods of a namespace with this label, as etcd has them now (a quorum read).
-    pub async fn labelled(
-        &self,
-        namespace: &str,
-        label: &str,
-        value: &str,
-    ) -> Result<Vec<Pod>, LookupError> {
+    /// The pods of a namespace that a label selector (`key=value,…`) selects, as etcd has them now (a quorum
+    /// read).
+    pub async fn selected(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, LookupError> {
         let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), namespace);
-        let with = ListParams::default().labels(&format!("{label}={value}"));
+        let with = ListParams::default().labels(selector);
         let found = tokio::time::timeout(self.timeout, pods.list(&with))
             .await
             .map_err(|_| LookupError::Timeout(self.timeout))?
