@@ -431,7 +431,8 @@ async fn a_path_that_is_more_than_names_asks_the_cluster_nothing() {
         "sh%2Fop/the-id/app",
         "shop/the-id/%20",
     ] {
-        let response = scene.call_at(&format!("/v1/prestop/{path}")).await.unwrap();
+        let call = scene.call_at(&format!("/v1/prestop/{path}"));
+        let response = timeout(LIMIT, call).await.unwrap().unwrap();
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}");
     }
     assert!(scene.is_open("a"));
