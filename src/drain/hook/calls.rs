@@ -36,7 +36,10 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Answer::Released(released) => {
-                let worst = released.iter().map(|one| one.cause).max_by_key(badness);
+                let worst = released
+                    .iter()
+                    .map(|one| one.cause)
+                    .max_by_key(|cause| badness(*cause));
                 let how = match worst {
                     None | Some(ReleaseCause::Drained) => "drained",
                     Some(ReleaseCause::Cut) => "cut by order",
@@ -54,7 +57,7 @@ impl fmt::Display for Answer {
     }
 }
 
-fn badness(cause: &ReleaseCause) -> u8 {
+fn badness(cause: ReleaseCause) -> u8 {
     match cause {
         ReleaseCause::Drained => 0,
         ReleaseCause::Cut => 1,

@@ -81,7 +81,7 @@ async fn peer_takes_over(parts: &Parts, hops: u8) {
     let handed = peer_ready.wait_for(|ready| hands_over(*ready, hops));
     let never = handed.await.is_err();
     if never {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

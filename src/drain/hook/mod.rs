@@ -1,7 +1,7 @@
 //! The hook server: answers the preStop hooks of pods. In exec mode `lastcall-hold` asks
 //! `POST /v1/prestop` and shows its pod's own token; the answer is a stream that ends with the release. In
 //! `HTTPGet` mode the kubelet asks `GET /v1/prestop/NAMESPACE/ID/CONTAINER`, and any answer is the release
-//! ([`get`]). Both are always answered: pods keep the hooks that they were given in another mode.
+//! (`get`). Both are always answered: pods keep the hooks that they were given in another mode.
 //!
 //! It sits behind a TLS port that `app` opens. What only the cluster knows it asks through [`Cluster`].
 //! An unknown caller, a caller that cannot be looked up and an internal error release nobody (Law 5):

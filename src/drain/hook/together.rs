@@ -27,16 +27,14 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(super) async fn hold(parts: Parts, call: Call, together: Arc<Together>) {
     loop {
         let holding = Holding::new(&parts, &call, &together).run();
-        match AssertUnwindSafe(holding).catch_unwind().await {
-            Ok(()) => return,
-            Err(_) => {
-                tracing::error!(
-                    id = call.id,
-                    "a panic within a hold: it is in the log; holding on"
-                );
-                sleep(AGAIN).await;
-            }
+        if AssertUnwindSafe(holding).catch_unwind().await.is_ok() {
+            return;
         }
+        tracing::error!(
+            id = call.id,
+            "a panic within a hold: it is in the log; holding on"
+        );
+        sleep(AGAIN).await;
     }
 }
 
