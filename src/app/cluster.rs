@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -141,6 +141,7 @@ impl Planes {
             observed: source.observed(),
             changes,
             hook_ids: hook_ids::HookIds::default(),
+            turns: Semaphore::new(lookups::LOOKS),
         });
         let journal = Arc::new(DrainJournal::default());
         let returns = Returns::default();

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ListParams};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::hook_ids::{HookIds, callers};
 use crate::api::pods::HOOK_ID;
@@ -20,11 +20,13 @@ use crate::model::ObjectName;
 use crate::model::grace::{Evidence, PodLife};
 use crate::plan::cluster::Pod;
 use crate::source::Observed;
-use crate::source::kubernetes::Live;
+use crate::source::kubernetes::{Live, LookupError};
 use crate::source::tokens::{TokenError, Tokens};
 
 /// Each look-up is waited for so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// Looks for hook ids at once, see [`Lookups::turns`].
+pub(super) const LOOKS: usize = 32;
 /// Events of an earlier stop are no evidence for this one. Clocks of Nodes may differ by some of it.
 const RECENT: SignedDuration = SignedDuration::from_secs(60);
 
@@ -37,6 +39,8 @@ pub(super) struct Lookups {
     /// Changes when something is observed, which is when a pod's life may have changed.
     pub(super) changes: watch::Receiver<u64>,
     pub(super) hook_ids: HookIds,
+    /// Looks for hook ids at once.
+    pub(super) turns: Semaphore,
 }
 
 impl Lookups {
@@ -59,8 +63,7 @@ impl Lookups {
     async fn named_of(&self, namespace: &str, id: &str) -> Found {
         // Before the look: what is watched only after it is not gone, it is new.
         let before = self.with_id(namespace, id);
-        let its = format!("{HOOK_ID}={id}");
-        match self.live.selected(namespace, &its).await {
+        match self.list(namespace, id).await {
             Ok(live) => Found {
                 pods: callers(Some(&live), &before),
                 live: true,
@@ -73,6 +76,15 @@ impl Lookups {
                 }
             }
         }
+    }
+
+    /// The pods with that id live. Whoever reaches the hook server can ask for any id, so no more than a few
+    /// questions at once are passed on to the API server.
+    async fn list(&self, namespace: &str, id: &str) -> Result<Vec<Pod>, LookupError> {
+        let its = format!("{HOOK_ID}={id}");
+        let turn = tokio::time::timeout(PATIENCE, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| LookupError::Timeout(PATIENCE))?;
+        self.live.selected(namespace, &its).await
     }
 
     async fn life_of(&self, caller: &Caller, container: &str) -> PodLife {

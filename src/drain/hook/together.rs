@@ -108,7 +108,8 @@ impl<'a> Holding<'a> {
                 // Who calls now may be a pod that had not been told to stop when it was looked for.
                 _ = self.asked.changed() => look = Some(self.look()),
                 () = sleep_until(again), if doubtful && look.is_none() => look = Some(self.look()),
-                changed = self.changes.changed(), if changing => {
+                // Not before the first look: what is watched may lag behind.
+                changed = self.changes.changed(), if changing && self.looked > 0 => {
                     // It ends only with the process.
                     changing = changed.is_ok();
                     let seen = self.parts.cluster.named_as_seen(&self.call.namespace, &self.call.id);
