@@ -1,10 +1,9 @@
-//! A client of the admin API over its Unix socket. One connection a call: calls are few and lastcall may
-//! have restarted in between.
+//! A client of the admin API, wherever its streams come from. One connection a call: calls are few and
+//! lastcall may have restarted in between.
 
 use std::fmt::Write;
-use std::io;
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,10 +14,10 @@ use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::Failure;
+use super::dial::{Dial, Dialled};
 use crate::admin::schema::{Problem, ReloadProblem};
 
 /// A call that is no stream answers within this, or lastcall hangs.
@@ -26,15 +25,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// lastcall sends a heartbeat every 3 s into its streams.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Speaks to one admin socket.
-#[derive(Debug)]
+/// What went wrong on the way is told within this after the stream has ended.
+const TROUBLE: Duration = Duration::from_millis(200);
+
+/// Speaks to one lastcall.
+#[derive(Clone, Debug)]
 pub(super) struct Client {
-    socket: PathBuf,
+    way: Arc<dyn Dial>,
 }
 
 impl Client {
-    pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    pub(super) fn new(way: Arc<dyn Dial>) -> Self {
+        Self { way }
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -55,7 +57,7 @@ impl Client {
     /// A stream of lines.
     pub(super) async fn lines<L: DeserializeOwned>(&self, path: &str) -> Result<Lines<L>, Failure> {
         Ok(Lines {
-            socket: self.socket.clone(),
+            way: Arc::clone(&self.way),
             body: self.call(Method::GET, path, None).await?.into_body(),
             buffer: BytesMut::new(),
             line: PhantomData,
@@ -70,7 +72,7 @@ impl Client {
     ) -> Result<Response<Incoming>, Failure> {
         let response = timeout(PATIENCE, self.send(method, path, body))
             .await
-            .map_err(|_| self.unreachable("it accepts, but does not answer"))??;
+            .map_err(|_| self.way.unreachable("it accepts, but does not answer"))??;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -86,7 +88,7 @@ impl Client {
             |_| {
                 Failure::Other(anyhow::anyhow!(
                     "{} answered {status}: is that lastcall?",
-                    self.socket.display()
+                    self.way.place()
                 ))
             },
             |refused| Failure::Refused(Box::new(refused)),
@@ -99,12 +101,10 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, Failure> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| self.not_connected(&error))?;
+        let Dialled { stream, trouble } = self.way.dial().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| self.lost(&error))?;
+            .map_err(|error| self.way.lost(&error.to_string()))?;
         // Ends with the response's body; what fails there fails in the response too.
         tokio::spawn(connection);
         let mut request = Request::builder()
@@ -117,10 +117,13 @@ impl Client {
         let request = request
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|error| Failure::Other(error.into()))?;
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| self.lost(&error))
+        match sender.send_request(request).await {
+            Ok(response) => Ok(response),
+            Err(error) => Err(match timeout(TROUBLE, trouble).await {
+                Ok(Some(trouble)) => self.way.unreachable(&trouble),
+                _ => self.way.lost(&error.to_string()),
+            }),
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, Failure> {
@@ -128,7 +131,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| {
             Failure::Other(anyhow::anyhow!(
                 "{} gave an answer of another version: {error}",
-                self.socket.display()
+                self.way.place()
             ))
         })
     }
@@ -136,41 +139,15 @@ impl Client {
     async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, Failure> {
         match timeout(PATIENCE, response.into_body().collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) => Err(self.lost(&error)),
-            Err(_) => Err(self.unreachable("the answer does not end")),
-        }
-    }
-
-    fn not_connected(&self, error: &io::Error) -> Failure {
-        let socket = self.socket.clone();
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Failure::Permission { socket },
-            io::ErrorKind::NotFound => self.unreachable("there is no such socket"),
-            io::ErrorKind::ConnectionRefused => {
-                self.unreachable("the process that made it has ended")
-            }
-            _ => self.unreachable(&error.to_string()),
-        }
-    }
-
-    fn unreachable(&self, why: &str) -> Failure {
-        Failure::Unreachable {
-            socket: self.socket.clone(),
-            why: why.to_owned(),
-        }
-    }
-
-    fn lost(&self, error: &hyper::Error) -> Failure {
-        Failure::Lost {
-            socket: self.socket.clone(),
-            why: error.to_string(),
+            Ok(Err(error)) => Err(self.way.lost(&error.to_string())),
+            Err(_) => Err(self.way.unreachable("the answer does not end")),
         }
     }
 }
 
 /// The lines of a stream.
 pub(super) struct Lines<L> {
-    socket: PathBuf,
+    way: Arc<dyn Dial>,
     body: Incoming,
     buffer: BytesMut,
     line: PhantomData<L>,
@@ -182,8 +159,10 @@ impl<L: DeserializeOwned> Lines<L> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
                 let line = self.buffer.split_to(end + 1);
-                return serde_json::from_slice(&line[..end])
-                    .map_err(|error| self.lost(&format!("a line of another version: {error}")));
+                return serde_json::from_slice(&line[..end]).map_err(|error| {
+                    self.way
+                        .lost(&format!("a line of another version: {error}"))
+                });
             }
             match timeout(SILENCE, self.body.frame()).await {
                 Ok(Some(Ok(frame))) => {
@@ -191,17 +170,10 @@ impl<L: DeserializeOwned> Lines<L> {
                         self.buffer.extend_from_slice(data);
                     }
                 }
-                Ok(Some(Err(error))) => return Err(self.lost(&error.to_string())),
-                Ok(None) => return Err(self.lost("it ended early")),
-                Err(_) => return Err(self.lost("it fell silent")),
+                Ok(Some(Err(error))) => return Err(self.way.lost(&error.to_string())),
+                Ok(None) => return Err(self.way.lost("it ended early")),
+                Err(_) => return Err(self.way.lost("it fell silent")),
             }
-        }
-    }
-
-    fn lost(&self, why: &str) -> Failure {
-        Failure::Lost {
-            socket: self.socket.clone(),
-            why: why.to_owned(),
         }
     }
 }

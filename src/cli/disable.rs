@@ -24,9 +24,12 @@ pub struct Disable {
 impl Disable {
     /// Sets `Disabled`.
     pub fn run(self) -> Result<(), Failure> {
-        let target = self.reach.target(&self.target)?;
-        let client = self.reach.client();
-        let set = block_on(change::set(&client, &target, AdminState::Disabled, None))?;
-        self.reach.print(&change::sentence(&target, &set), &set)
+        block_on(async {
+            let lastcall = self.reach.open().await?;
+            let target = lastcall.target(&self.target)?;
+            let set = change::set(&lastcall, &target, AdminState::Disabled, None).await?;
+            let sentence = change::sentence(&target, &set);
+            self.reach.output.print(&sentence, &set)
+        })
     }
 }

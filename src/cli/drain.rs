@@ -5,8 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::client::Client;
-use super::reach::{Reach, block_on};
+use super::reach::{Lastcall, Reach, block_on};
 use super::until::{Until, Waited};
 use super::{Failure, change};
 use crate::admin::schema::{AdminStateSet, Goal};
@@ -20,8 +19,12 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// What `--help` says last.
 const AFTER_HELP: &str = "\
 The drain ends when the last request in flight has finished, or when its timeout has come: then what
-is left is cut, and --wait ends with exit code 3. The target stays drained until lastcall enable, or
-until lastcall restarts.
+is left is cut, and --wait ends with exit code 3. The target stays drained until lastcall enable;
+without a cluster, or until lastcall restarts.
+
+In a cluster the state is written where it lasts, with your own rights: spec.adminState of the
+Backend, or the annotation lastcall.dev/admin-state of the endpoint's pod (for all its Backends). There
+the drain timeout is the Backend's; --timeout is refused.
 
 Examples:
   lastcall drain be/web/10.0.0.7:8080
@@ -41,7 +44,7 @@ pub struct Drain {
     #[arg(long, value_name = "WHAT", requires = "wait")]
     then: Option<Then>,
     /// After this what is in flight is cut: 30s, 2m, or seconds, from 1s to 1h [default: the
-    /// Backend's drain timeout]
+    /// Backend's drain timeout]; not in a cluster
     #[arg(long, value_name = "DURATION", value_parser = drain_timeout)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -68,16 +71,18 @@ struct Drained {
 impl Drain {
     /// Sets `Draining`, waits where asked to, prints how it ended.
     pub fn run(self) -> Result<(), Failure> {
-        let target = self.reach.target(&self.target)?;
-        let client = self.reach.client();
-        block_on(self.drain(&client, &target))
+        block_on(async {
+            let lastcall = self.reach.open().await?;
+            let target = lastcall.target(&self.target)?;
+            self.drain(&lastcall, &target).await
+        })
     }
 
-    async fn drain(&self, client: &Client, target: &Target) -> Result<(), Failure> {
-        let mut set = change::set(client, target, AdminState::Draining, self.timeout).await?;
+    async fn drain(&self, lastcall: &Lastcall, target: &Target) -> Result<(), Failure> {
+        let mut set = change::set(lastcall, target, AdminState::Draining, self.timeout).await?;
         let mut text = change::sentence(target, &set);
         let waited = if self.wait {
-            Some(self.wait_until_drained(client, target).await?)
+            Some(self.wait_until_drained(lastcall, target).await?)
         } else {
             None
         };
@@ -87,32 +92,36 @@ impl Drain {
         // A drain that is not over must not be turned into a cut.
         if self.then == Some(Then::Disable) && waited.as_ref().is_some_and(|waited| waited.reached)
         {
-            set = change::set(client, target, AdminState::Disabled, None).await?;
+            set = change::set(lastcall, target, AdminState::Disabled, None).await?;
             text.push_str(&change::sentence(target, &set));
         }
         let drained = Drained { set, waited };
-        self.reach.print(&text, &drained)?;
+        self.reach.output.print(&text, &drained)?;
         drained.waited.map_or(Ok(()), |waited| waited.verdict())
     }
 
     async fn wait_until_drained(
         &self,
-        client: &Client,
+        lastcall: &Lastcall,
         target: &Target,
     ) -> Result<Waited, Failure> {
         let until = Until {
-            client,
+            client: &lastcall.client,
             target,
             goal: Goal::Drained,
             limit: self.timeout.unwrap_or(LONGEST_DRAIN) + MARGIN,
             answered: true,
         };
-        // A lastcall that was restarted has forgotten the drain: asked again, with the rest of its time.
+        // A lastcall that was restarted has forgotten the drain: asked again, with the rest of its time. A
+        // cluster has not.
         until
             .wait(async |left: Duration| {
+                if lastcall.cluster.is_some() {
+                    return Ok(());
+                }
                 let rest = left.saturating_sub(MARGIN).max(Duration::from_secs(1));
                 let timeout = self.timeout.map(|_| rest);
-                change::set(client, target, AdminState::Draining, timeout).await?;
+                change::set(lastcall, target, AdminState::Draining, timeout).await?;
                 Ok(())
             })
             .await

@@ -8,8 +8,9 @@ use crate::model::AdminState;
 
 /// What `--help` says last.
 const AFTER_HELP: &str = "\
-Takes back what drain or disable set. What the configuration itself says (adminState in the file)
-stays: change it there.
+Takes back what drain or disable set. Without a cluster: what the configuration itself says
+(adminState in the file) stays; change it there. In a cluster: be/NAME takes the Backend's own state
+back, be/NAME/ADDRESS:PORT the endpoint's own, and each leaves the other as it is.
 
 Example:
   lastcall enable be/web/10.0.0.7:8080";
@@ -27,9 +28,12 @@ pub struct Enable {
 impl Enable {
     /// Sets `Enabled`.
     pub fn run(self) -> Result<(), Failure> {
-        let target = self.reach.target(&self.target)?;
-        let client = self.reach.client();
-        let set = block_on(change::set(&client, &target, AdminState::Enabled, None))?;
-        self.reach.print(&change::sentence(&target, &set), &set)
+        block_on(async {
+            let lastcall = self.reach.open().await?;
+            let target = lastcall.target(&self.target)?;
+            let set = change::set(&lastcall, &target, AdminState::Enabled, None).await?;
+            let sentence = change::sentence(&target, &set);
+            self.reach.output.print(&sentence, &set)
+        })
     }
 }

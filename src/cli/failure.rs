@@ -1,35 +1,61 @@
 //! How a command can fail, and the exit code that says so.
 
-use std::path::PathBuf;
-
 use crate::admin::schema::ReloadProblem;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Nobody answers at the admin socket.
-    #[error(
-        "no answer at {socket}: {why}; is lastcall standalone running? --admin-socket (or LASTCALL_ADMIN_SOCKET) says where its admin socket is"
-    )]
+    /// Nobody answers where lastcall was asked.
+    #[error("no answer at {place}: {why}; {advice}")]
     Unreachable {
-        /// The socket.
-        socket: PathBuf,
+        /// Where, and why there.
+        place: String,
         /// Why.
         why: String,
+        /// What to look at next.
+        advice: &'static str,
     },
     /// lastcall may not be asked by this user.
     #[error(
-        "{socket} belongs to another user: run this as the user that lastcall runs as, or as root"
+        "{place} belongs to another user: run this as the user that lastcall runs as, or as root"
     )]
     Permission {
-        /// The socket.
-        socket: PathBuf,
+        /// Where, and why there.
+        place: String,
     },
     /// The connection was lost before the answer was complete.
-    #[error("{socket}: the connection was lost before the answer was complete: {why}")]
+    #[error("{place}: the connection was lost before the answer was complete: {why}")]
     Lost {
-        /// The socket.
-        socket: PathBuf,
+        /// Where, and why there.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// The API server does not let this user do it.
+    #[error(
+        "not allowed to {verb} {resource} {scope}: {said}; docs/install.md lists the rights that each command needs"
+    )]
+    Forbidden {
+        /// The verb, as RBAC names it.
+        verb: &'static str,
+        /// The resource, as RBAC names it.
+        resource: &'static str,
+        /// `in namespace NAME`, or `in all namespaces`.
+        scope: String,
+        /// The API server's own words.
+        said: String,
+    },
+    /// The API server could not be asked, or failed.
+    #[error("the API server of {cluster} could not {verb} {resource} {scope}: {why}")]
+    ApiServer {
+        /// Which cluster, and why that.
+        cluster: String,
+        /// The verb, as RBAC names it.
+        verb: &'static str,
+        /// The resource, as RBAC names it.
+        resource: &'static str,
+        /// `in namespace NAME`, or `in all namespaces`.
+        scope: String,
         /// Why.
         why: String,
     },
@@ -64,14 +90,18 @@ impl Failure {
             },
             Failure::Usage(_) => 2,
             Failure::NotReached(_) => 3,
-            Failure::Unreachable { .. } | Failure::Permission { .. } | Failure::Lost { .. } => 4,
+            Failure::Unreachable { .. }
+            | Failure::Permission { .. }
+            | Failure::Lost { .. }
+            | Failure::Forbidden { .. }
+            | Failure::ApiServer { .. } => 4,
         }
     }
 
     /// Whether asking again may help: lastcall restarts, or has no configuration yet.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Failure::Unreachable { .. } | Failure::Lost { .. } => true,
+            Failure::Unreachable { .. } | Failure::Lost { .. } | Failure::ApiServer { .. } => true,
             Failure::Refused(refused) => refused.problem.status >= 500,
             _ => false,
         }
@@ -107,8 +137,14 @@ mod tests {
             }))
         };
         let lost = Failure::Lost {
-            socket: "/s".into(),
+            place: "/s".to_owned(),
             why: String::new(),
+        };
+        let forbidden = Failure::Forbidden {
+            verb: "patch",
+            resource: "pods",
+            scope: "in namespace shop".to_owned(),
+            said: "no".to_owned(),
         };
         for (failure, code) in [
             (refused(404), 2),
@@ -120,20 +156,10 @@ mod tests {
             (Failure::Usage(String::new()), 2),
             (Failure::Other(anyhow::anyhow!("x")), 1),
             (lost, 4),
+            (forbidden, 4),
             (Failure::Interrupted, 130),
         ] {
             assert_eq!(failure.exit_code(), code, "{failure:?}");
         }
-    }
-
-    #[test]
-    fn a_missing_socket_says_what_to_do_next() {
-        let failure = Failure::Unreachable {
-            socket: "/run/lastcall/admin.sock".into(),
-            why: "no such file".to_owned(),
-        };
-        let text = failure.to_string();
-        assert!(text.contains("is lastcall standalone running?"), "{text}");
-        assert!(text.contains("--admin-socket"), "{text}");
     }
 }

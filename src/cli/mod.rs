@@ -4,14 +4,17 @@
 
 mod change;
 mod client;
+mod cluster;
 pub mod crds;
 pub mod demo;
+mod dial;
 mod disable;
 #[cfg(test)]
 mod document_tests;
 mod drain;
 mod enable;
 mod failure;
+mod place;
 mod reach;
 pub mod run;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::client::Client;
+use super::dial::Socket;
 use super::{Cli, Failure};
 use crate::admin::schema::{self, WaitLine};
 use crate::admin::test_parts::Fake;
@@ -74,8 +75,13 @@ impl Running {
 
     fn get(&self, path: &str) -> Result<serde_json::Value, Failure> {
         let socket = self.socket();
-        super::reach::block_on(async move { Client::new(socket).get(path).await })
+        super::reach::block_on(async move { client(socket).get(path).await })
     }
+}
+
+fn client(path: PathBuf) -> Client {
+    let because = "the test's".to_owned();
+    Client::new(Arc::new(Socket { path, because }))
 }
 
 fn run(socket: &Path, line: &str) -> Result<(), Failure> {
@@ -262,7 +268,16 @@ fn without_lastcall_the_exit_code_is_4() {
     assert_eq!(code(&running.run("status")), 0, "the control");
     running.crash();
     for line in ["status", "drain --wait be/web", "wait be/web --for=drained"] {
-        assert_eq!(code(&running.run(line)), 4, "{line}");
+        let result = running.run(line);
+        assert_eq!(code(&result), 4, "{line}");
+        let text = result.unwrap_err().to_string();
+        for part in [
+            "as --admin-socket says",
+            "is lastcall standalone running?",
+            "--context",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }
 
@@ -308,7 +323,7 @@ fn refusals_are_problems_that_name_the_field() {
     ] {
         let socket = running.socket();
         let refused = super::reach::block_on(async {
-            Client::new(socket)
+            client(socket)
                 .post::<serde_json::Value>("/v1/admin-state", &wish)
                 .await
         });
@@ -347,7 +362,7 @@ fn a_refused_reload_says_all_that_is_wrong() {
     let reload = || {
         let socket = running.socket();
         super::reach::block_on(async move {
-            Client::new(socket)
+            client(socket)
                 .post::<schema::Reloaded>("/v1/reload", &())
                 .await
         })
@@ -375,7 +390,7 @@ fn the_stream_of_a_wait_shows_the_number_fall() {
     running.fake.set(ServiceState::InService, DEREGISTERING, 2);
     let socket = running.socket();
     super::reach::block_on(async {
-        let client = Client::new(socket);
+        let client = client(socket);
         let mut lines = client
             .lines::<WaitLine>("/v1/wait?target=be/web&for=drained")
             .await?;

@@ -20,7 +20,8 @@ const AFTER_HELP: &str = "\
 Examples:
   lastcall status
   lastcall status --watch be/web
-  lastcall status -o json be/web/10.0.0.7:8080";
+  lastcall status -o json be/web/10.0.0.7:8080
+  lastcall status --context production --namespace shop be/web";
 
 /// Arguments of `lastcall status`.
 #[derive(Debug, Args)]
@@ -38,21 +39,22 @@ pub struct Status {
 impl Status {
     /// Prints what there is.
     pub fn run(self) -> Result<(), Failure> {
-        let target = self
-            .target
-            .as_deref()
-            .map(|text| self.reach.target(text))
-            .transpose()?;
-        let client = self.reach.client();
         block_on(async {
-            let first = self.look(&client, target.as_ref()).await?;
+            let lastcall = self.reach.open().await?;
+            let client = &lastcall.client;
+            let target = self
+                .target
+                .as_deref()
+                .map(|text| lastcall.target(text))
+                .transpose()?;
+            let first = self.look(client, target.as_ref()).await?;
             if !self.watch {
                 return write_out(&first);
             }
             self.show(&first)?;
             loop {
                 tokio::time::sleep(LOOK).await;
-                match self.look(&client, target.as_ref()).await {
+                match self.look(client, target.as_ref()).await {
                     Ok(text) => self.show(&text)?,
                     // lastcall restarts: whoever watches wants to see it come back.
                     Err(failure) if failure.is_passing() => eprintln!("lastcall: {failure}"),
@@ -93,7 +95,7 @@ impl Status {
 }
 
 /// The Backend, with the endpoints that the target covers.
-async fn backend(client: &Client, target: &Target) -> Result<BackendReport, Failure> {
+pub(super) async fn backend(client: &Client, target: &Target) -> Result<BackendReport, Failure> {
     let path = Route::Backend
         .path()
         .replace(

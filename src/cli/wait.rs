@@ -38,17 +38,19 @@ pub struct Wait {
 impl Wait {
     /// Waits, prints how it ended.
     pub fn run(self) -> Result<(), Failure> {
-        let target = self.reach.target(&self.target)?;
-        let client = self.reach.client();
-        let until = Until {
-            client: &client,
-            target: &target,
-            goal: self.goal,
-            limit: self.timeout,
-            answered: false,
-        };
-        let waited = block_on(until.wait(|_| async { Ok(()) }))?;
-        self.reach.print(&waited.sentence(), &waited)?;
+        let waited = block_on(async {
+            let lastcall = self.reach.open().await?;
+            let target = lastcall.target(&self.target)?;
+            let until = Until {
+                client: &lastcall.client,
+                target: &target,
+                goal: self.goal,
+                limit: self.timeout,
+                answered: false,
+            };
+            until.wait(|_| async { Ok(()) }).await
+        })?;
+        self.reach.output.print(&waited.sentence(), &waited)?;
         waited.verdict()
     }
 }
