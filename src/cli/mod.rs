@@ -16,6 +16,7 @@ mod enable;
 mod failure;
 mod place;
 mod reach;
+pub mod rollout;
 pub mod run;
 #[cfg(test)]
 mod socket_tests;
@@ -44,7 +45,9 @@ Examples:
   lastcall standalone --config /etc/lastcall
   lastcall status
   lastcall drain --wait be/web/10.0.0.7:8080 && systemctl restart web
-  lastcall enable be/web/10.0.0.7:8080";
+  lastcall enable be/web/10.0.0.7:8080
+  lastcall rollout --dry-run --all-namespaces
+  lastcall rollout deployment/web --namespace shop";
 
 /// A load balancer that knows when a server is drained.
 #[derive(Debug, Parser)]
@@ -73,6 +76,8 @@ pub enum Command {
     Disable(disable::Disable),
     /// Wait until a target is drained or in service
     Wait(wait::Wait),
+    /// Move the pods that nothing holds yet, one by one and without a lost request
+    Rollout(rollout::Rollout),
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`
     Crds(crds::Crds),
     /// Show what draining is for: real servers under load, with and without it
@@ -96,6 +101,7 @@ impl Command {
             Command::Enable(command) => command.run(),
             Command::Disable(command) => command.run(),
             Command::Wait(command) => command.run(),
+            Command::Rollout(command) => command.run(),
             Command::Crds(command) => command.run(&mut std::io::stdout()).map_err(Failure::Other),
             Command::Demo(command) => command.run(),
             Command::DemoBackend(command) => command.run(),

@@ -25,6 +25,14 @@ pub struct ClusterOptions {
 }
 
 impl ClusterOptions {
+    /// Why a cluster is asked by a command that asks nothing else.
+    pub(super) fn because(&self) -> String {
+        match self.given() {
+            Some(option) => format!("as {option} says"),
+            None => "as the kubeconfig says".to_owned(),
+        }
+    }
+
     /// The first of them that was given.
     fn given(&self) -> Option<&'static str> {
         if self.context.is_some() {

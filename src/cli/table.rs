@@ -116,7 +116,7 @@ fn detail(one: &EndpointReport) -> String {
 }
 
 /// `3d4h`, `2m5s`: the two largest units.
-fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
@@ -129,12 +129,12 @@ fn span(duration: Duration) -> String {
 }
 
 /// Columns as wide as their widest cell, two spaces apart, nothing at the end of a line.
-fn columns(rows: &[[String; 8]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
     };
-    let widths: [usize; 8] = std::array::from_fn(width);
+    let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
         for (cell, width) in row.iter().zip(widths) {

@@ -15,6 +15,7 @@ use super::Failure;
 use super::dial::Dial;
 use super::place::ClusterOptions;
 use forward::Forward;
+pub(super) use forward::is_ready;
 
 /// A cluster.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ impl Cluster {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
         };
-        let (config, name) = match read {
+        let (mut config, name) = match read {
             Ok(kubeconfig) => {
                 let context = options
                     .context
@@ -60,6 +61,8 @@ impl Cluster {
             }
             Err(error) => return Err(wrong(&error)),
         };
+        // Who asks again says so here, and shows it.
+        config.default_retry = false;
         let namespace = config.default_namespace.clone();
         let client = crate::source::kubernetes::client(config).map_err(|error| wrong(&error))?;
         Ok(Self {
