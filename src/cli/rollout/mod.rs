@@ -6,6 +6,8 @@ mod moving;
 mod report;
 mod serving;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::time::Duration;
