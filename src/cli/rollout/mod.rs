@@ -131,9 +131,12 @@ async fn roll(
             (pod, choice)
         })
         .collect();
-    let rows = chosen
-        .iter()
-        .map(|(pod, choice)| Row::new(pod, Some(workload.to_string()), choice, how.dry_run));
+    let status = survey::known(mover.lastcall).await;
+    let rows = chosen.iter().map(|(pod, choice)| {
+        let mut row = Row::new(pod, Some(workload.to_string()), choice, how.dry_run);
+        row.serves(pod, status.as_ref());
+        row
+    });
     let mut rolled = Rolled {
         dry_run: how.dry_run,
         moved: 0,

@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 
 use super::choice::Choice;
+use super::serving;
+use crate::admin::schema::Status;
 use crate::api::protection::protection;
 use crate::cli::table::columns;
 
@@ -109,6 +111,12 @@ impl Row {
         }
     }
 
+    /// Which Backends the pod serves, where that is known.
+    pub(super) fn serves(&mut self, pod: &Pod, status: Option<&Status>) {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        self.backends = status.map(|status| serving::backends(status, uid).into_iter().collect());
+    }
+
     fn detail(&self) -> String {
         let mut parts: Vec<String> = Vec::new();
         if self.action == Action::Moved {
@@ -147,6 +155,7 @@ pub(super) fn table(rolled: &Rolled) -> String {
             Some(text) if !text.is_empty() => text,
             _ => "-".to_owned(),
         };
+        let backends = backends.or_else(|| Some("?".to_owned()));
         rows.push([
             format!("{}/{}", row.namespace, row.pod),
             or_dash(row.workload.clone()),
@@ -186,7 +195,7 @@ mod tests {
         });
         let lines: Vec<&str> = text.lines().collect();
         assert!(
-            lines[1].contains("shop/app-1  deployment/app  -         no         WouldMove"),
+            lines[1].contains("shop/app-1  deployment/app  ?         no         WouldMove"),
             "{text}"
         );
         assert!(lines[1].contains("container app has no hook"), "{text}");

@@ -41,16 +41,20 @@ pub(super) async fn unprotected(
         .list(&everything)
         .await
         .map_err(|error| cluster.failed("list", "replicasets", namespace, &error))?;
-    // Which Backends a pod serves is told besides; that it is unprotected is read from the pod itself.
-    let status = match lastcall.get::<Status>(Route::Status.path()).await {
-        Ok(status) if serving::is_complete(&status) => Some(status),
-        Ok(_) => None,
+    let status = known(lastcall).await;
+    Ok(rows(&pods.items, &sets.items, status.as_ref()))
+}
+
+/// lastcall's status, for which Backends a pod serves: told besides, where it can be. That a pod is not held is read
+/// from the pod itself.
+pub(super) async fn known(lastcall: &Client) -> Option<Status> {
+    match lastcall.get::<Status>(Route::Status.path()).await {
+        Ok(status) => Some(status).filter(serving::is_complete),
         Err(failure) => {
             eprintln!("lastcall: which Backends the pods serve is not known: {failure}");
             None
         }
-    };
-    Ok(rows(&pods.items, &sets.items, status.as_ref()))
+    }
 }
 
 fn rows(pods: &[Pod], sets: &[ReplicaSet], status: Option<&Status>) -> Rolled {
@@ -86,8 +90,7 @@ fn row(pod: &Pod, sets: &[ReplicaSet], status: Option<&Status>) -> Row {
         row.action = Action::LeftAlone;
         row.note = Some(why.to_owned());
     }
-    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    row.backends = status.map(|status| serving::backends(status, uid).into_iter().collect());
+    row.serves(pod, status);
     row
 }
 
