@@ -13,15 +13,18 @@ use super::dial::Socket;
 use super::place::{ClusterOptions, Place, Surroundings, choose};
 use crate::model::Target;
 
+/// What `--help` says of `--admin-socket`.
+const ADMIN_SOCKET: &str = "Ask lastcall on this machine: its admin socket [env: LASTCALL_ADMIN_SOCKET] [default: $XDG_RUNTIME_DIR/lastcall/admin.sock; for root /run/lastcall/admin.sock]";
+
 /// Where lastcall is and how to print.
 #[derive(Debug, Args)]
 pub struct Reach {
     /// Namespace of the target [default: that of the kubeconfig's context; without a cluster: default]
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Ask lastcall on this machine: its admin socket [env: LASTCALL_ADMIN_SOCKET] [default:
-    /// $XDG_RUNTIME_DIR/lastcall/admin.sock; for root /run/lastcall/admin.sock]
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "context", "lastcall_namespace"])]
+    /// lastcall's admin socket, on this machine.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "context", "lastcall_namespace"],
+        help = ADMIN_SOCKET)]
     pub admin_socket: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterOptions,

@@ -42,7 +42,7 @@ impl Forward {
                 "lastcall runs in several namespaces of {}: {namespaces}; --lastcall-namespace says which is meant",
                 self.cluster.name
             )),
-            NoPod::None => self.unreachable(&format!("{looked_in} has no pod with label {LABEL}")),
+            NoPod::None => self.unreachable(&format!("{looked_in} has a pod with label {LABEL}")),
             NoPod::NotReady(names) => self.unreachable(&format!("not ready: {names}")),
         })?;
         let mut forwarded = self
@@ -72,21 +72,23 @@ impl Forward {
     /// lastcall's pods, and where they were looked for.
     async fn pods(&self) -> Result<(Vec<Pod>, String), Failure> {
         let labelled = ListParams::default().labels(LABEL);
-        let namespace = match &self.cluster.lastcall_namespace {
-            Some(namespace) => namespace.as_str(),
-            None => {
-                let all = self.cluster.api_of_all::<Pod>().list(&labelled).await;
-                match all {
-                    Ok(pods) => return Ok((pods.items, "no namespace".to_owned())),
-                    Err(error) if is_code(&error, 403) => NAMESPACE,
-                    Err(error) => return Err(self.cluster.failed("list", "pods", None, &error)),
-                }
+        let namespace = if let Some(namespace) = &self.cluster.lastcall_namespace {
+            namespace.as_str()
+        } else {
+            let all = self.cluster.api_of_all::<Pod>().list(&labelled).await;
+            match all {
+                Ok(pods) => return Ok((pods.items, "no namespace".to_owned())),
+                Err(error) if is_code(&error, 403) => NAMESPACE,
+                Err(error) => return Err(self.cluster.failed("list", "pods", None, &error)),
             }
         };
         let pods = self.cluster.api::<Pod>(namespace).list(&labelled).await;
         let pods =
             pods.map_err(|error| self.cluster.failed("list", "pods", Some(namespace), &error))?;
-        Ok((pods.items, format!("namespace {namespace}")))
+        Ok((
+            pods.items,
+            format!("not even namespace {namespace}, the only one looked in,"),
+        ))
     }
 }
 

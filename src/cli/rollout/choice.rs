@@ -54,6 +54,7 @@ pub(super) fn lacks_the_hook(gaps: &[NotProtected]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Leave::{Protected, SameAgain, Stopping};
 
     const HELD: &str =
         "{name: a, lifecycle: {preStop: {httpGet: {path: /v1/prestop/a/b/a, port: 1}}}}";
@@ -64,7 +65,6 @@ mod tests {
     fn pods_that_a_new_one_would_better_are_moved() {
         let ending = "deletionTimestamp: '2026-01-01T00:00:00Z'";
         let declines = "labels: {lastcall.dev/drain: disabled}";
-        use Leave::{Protected, SameAgain, Stopping};
         for (metadata, containers, chosen, of_all) in [
             ("", vec![HELD], Choice::Leave(Protected), Choice::Evict),
             ("", vec![BARE], Choice::Drain, Choice::Drain),

@@ -322,9 +322,17 @@ impl Mover<'_> {
                     "eviction refused for now: {}",
                     status.message
                 ))),
-                // Gone meanwhile, or another has its name by now.
-                kube::Error::Api(status) if status.code == 404 || status.code == 409 => {
-                    Ok(Look::Done(()))
+                kube::Error::Api(status) if status.code == 404 => Ok(Look::Done(())),
+                // Another has its name by now; or a budget was changed by others at this moment.
+                kube::Error::Api(status) if status.code == 409 => {
+                    if self.stays(pod).await? {
+                        Ok(Look::NotYet(format!(
+                            "eviction refused for now: {}",
+                            status.message
+                        )))
+                    } else {
+                        Ok(Look::Done(()))
+                    }
                 }
                 // More than one budget selects it: asking again does not help.
                 kube::Error::Api(status) if status.code == 500 => Err(Failure::Other(
@@ -339,6 +347,13 @@ impl Mover<'_> {
         mark.evicted = true;
         self.progress.say(name(pod), "evicted");
         Ok(())
+    }
+
+    /// Whether this very pod is there and nobody has asked it to end.
+    async fn stays(&self, pod: &Pod) -> Result<bool, Failure> {
+        let pods = self.workload.pods(self.cluster).await?;
+        let own = pods.iter().find(|one| uid(one) == uid(pod));
+        Ok(own.is_some_and(|own| own.metadata.deletion_timestamp.is_none()))
     }
 
     /// Waits until the workload has all its pods again, and what is new serves where the old one did.

@@ -411,7 +411,9 @@ async fn pods_that_nothing_holds_are_drained_evicted_and_replaced_one_by_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_refuses_is_asked_again() {
-    let world = Shared::of(&[("a", false), ("b", true)], |world| world.refusals = 3);
+    let world = Shared::of(&[("a", false), ("b", true)], |world| {
+        world.refusals = 3;
+    });
     let ended = rollout(&world, EARNEST).await;
     ended.result.as_ref().unwrap();
     ended.said("a: eviction refused for now: it would violate");
@@ -451,7 +453,7 @@ async fn a_pod_that_cannot_be_evicted_is_put_back() {
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_patched_is_not_touched() {
     let world = Shared::of(&[("a", false), ("b", true)], |world| {
-        world.patch = Some(403)
+        world.patch = Some(403);
     });
     let ended = rollout(&world, EARNEST).await;
     assert_eq!(ended.actions(), [Action::Failed, Action::LeftAlone]);
@@ -466,7 +468,7 @@ async fn what_may_not_be_patched_is_not_touched() {
 #[tokio::test(start_paused = true)]
 async fn an_interrupt_puts_the_pod_back_and_ends() {
     let world = Shared::of(&[("a", false), ("b", true)], |world| {
-        world.pods[0].looks = FOREVER
+        world.pods[0].looks = FOREVER;
     });
     let interrupted = tokio::time::sleep(Duration::from_secs(20));
     let ended = rollout_until(&world, EARNEST, interrupted).await;
@@ -478,7 +480,7 @@ async fn an_interrupt_puts_the_pod_back_and_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_an_operator_has_drained_is_put_back_as_that() {
     let world = Shared::of(&[("a", false), ("b", true)], |world| {
-        world.eviction = Some(500)
+        world.eviction = Some(500);
     });
     world.lock().pods[0].state = Some("Draining".to_owned());
     let (cluster, _) = {
@@ -532,7 +534,7 @@ async fn the_only_endpoint_of_a_backend_is_left_alone_with_advice() {
 #[tokio::test(start_paused = true)]
 async fn it_stops_when_a_replacement_is_not_held_either() {
     let world = Shared::of(&[("a", false), ("b", false)], |world| {
-        world.no_webhook = true
+        world.no_webhook = true;
     });
     let ended = rollout(&world, EARNEST).await;
     assert_eq!(ended.actions(), [Action::Moved, Action::NotBegun]);
@@ -573,7 +575,9 @@ async fn pods_that_are_held_are_evicted_as_they_are_where_all_are_to_move() {
 
 #[tokio::test(start_paused = true)]
 async fn law_5_a_lastcall_that_starts_anew_does_not_make_a_pod_drained() {
-    let world = Shared::of(&[("a", false), ("b", true)], |world| world.unknowing = 5);
+    let world = Shared::of(&[("a", false), ("b", true)], |world| {
+        world.unknowing = 5;
+    });
     let ended = rollout(&world, EARNEST).await;
     // The world itself fails an eviction that comes too early.
     ended.result.as_ref().unwrap();

@@ -1,4 +1,4 @@
-//! What has pods and replaces them: a Deployment, a StatefulSet, a DaemonSet; and which pods are its own.
+//! What has pods and replaces them: a `Deployment`, a `StatefulSet`, a `DaemonSet`; and which pods are its own.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -220,7 +220,7 @@ pub(super) fn is_over(pod: &Pod) -> bool {
 }
 
 /// What the pod belongs to, as kubectl names it (`deployment/app`, `job/nightly`); nothing for a bare pod. `sets`:
-/// the ReplicaSets of its namespace, as far as they are known.
+/// the `ReplicaSet`s of its namespace, as far as they are known.
 pub(super) fn owner(pod: &Pod, sets: &[ReplicaSet]) -> Option<String> {
     let direct = controller(&pod.metadata)?;
     let set = sets.iter().find(|set| {
