@@ -3,6 +3,7 @@
 
 mod choice;
 mod moving;
+mod patience;
 mod report;
 mod serving;
 mod survey;
@@ -21,7 +22,8 @@ use super::cluster::Cluster;
 use super::place::ClusterOptions;
 use super::reach::{Output, block_on};
 use choice::{Choice, choose};
-use moving::{Mark, Moved, Mover, Progress};
+use moving::{Mark, Moved, Mover};
+use patience::Progress;
 use report::{Action, Rolled, Row, table};
 use workload::{Named, Workload};
 

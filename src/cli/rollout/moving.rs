@@ -2,7 +2,6 @@
 //! back as it was. What decides is in [`super::serving`]; here is what is asked and written.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -12,6 +11,7 @@ use kube::api::PostParams;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::choice::{Choice, lacks_the_hook};
+use super::patience::{LOOK, Look, Patience, Progress};
 use super::serving::{self, Departure};
 use super::workload::Workload;
 use crate::admin::Route;
@@ -26,8 +26,6 @@ use crate::cli::cluster::{Cluster, is_code, is_ready};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between two attempts to evict, as `kubectl drain` has it.
 const EVICTION_PAUSE: Duration = Duration::from_secs(5);
-/// One look takes no longer than this.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// So often it is tried to put a pod back.
 const PUT_BACK_TRIES: u32 = 10;
 
@@ -39,34 +37,6 @@ pub(super) struct Mover<'a> {
     /// How long one pod may take.
     pub(super) limit: Duration,
     pub(super) progress: &'a Progress,
-}
-
-/// Lines for whoever waits. Each once, until it changes.
-pub(super) struct Progress {
-    tell: Box<dyn Fn(&str) + Send + Sync>,
-    last: Mutex<String>,
-}
-
-impl Progress {
-    pub(super) fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self {
-            tell: Box::new(tell),
-            last: Mutex::default(),
-        }
-    }
-
-    pub(super) fn say(&self, pod: &str, what: &str) {
-        let line = format!("{pod}: {what}");
-        // A line is whole in itself.
-        let mut last = self
-            .last
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *last != line {
-            (self.tell)(&line);
-            *last = line;
-        }
-    }
 }
 
 /// What was done to the pod that is being moved: what has to be taken back where it fails.
@@ -95,12 +65,6 @@ pub(super) struct Moved {
     pub(super) replaced_by: Vec<String>,
     /// A replacement that is not held either, and why.
     pub(super) not_better: Option<String>,
-}
-
-/// What one look has seen.
-enum Look<T> {
-    Done(T),
-    NotYet(String),
 }
 
 /// What there was before a pod was moved.
@@ -150,10 +114,7 @@ impl Mover<'_> {
             .and_then(|all| all.get(ADMIN_STATE));
         let mut last = String::new();
         for _ in 0..PUT_BACK_TRIES {
-            let asked = timeout(
-                PATIENCE,
-                self.cluster.mark(pod, previous.map(String::as_str)),
-            );
+            let asked = timeout(LOOK, self.cluster.mark(pod, previous.map(String::as_str)));
             match asked.await {
                 Ok(Ok(())) => return Ok(()),
                 // Gone, or another by its name: nothing to take back.
@@ -182,44 +143,45 @@ impl Mover<'_> {
         choice: &Choice,
         deadline: Instant,
     ) -> Result<Option<Before>, Failure> {
-        self.until(pod, deadline, PAUSE, async || {
-            let workload = self.workload.again(self.cluster).await?;
-            let pods = workload.pods(self.cluster).await?;
-            let is_it = |one: &&Pod| one.metadata.uid == pod.metadata.uid;
-            let Some(own) = pods.iter().find(is_it) else {
-                return Ok(Look::Done(None));
-            };
-            if own.metadata.deletion_timestamp.is_some() {
-                return Ok(Look::Done(None));
-            }
-            let others = pods
-                .iter()
-                .filter(|one| !is_it(one) && is_ready(one))
-                .count();
-            if others + 1 < workload.wanted {
-                return Ok(Look::NotYet(format!(
-                    "waits: {others} of the {} other pods of {workload} are ready",
-                    workload.wanted - 1
-                )));
-            }
-            let Some(status) = self.status().await? else {
-                return Ok(Look::NotYet("waits until lastcall is ready".to_owned()));
-            };
-            if *choice == Choice::Drain {
-                match serving::may_leave(&status, uid(pod)) {
-                    Departure::May => {}
-                    Departure::Wait(backend) => {
-                        return Ok(Look::NotYet(format!(
-                            "waits until another endpoint of Backend {backend} is in service"
-                        )));
-                    }
-                    Departure::Last(backend) => return Err(self.last_of(pod, &backend)),
+        self.patience(pod, deadline)
+            .until(PAUSE, async || {
+                let workload = self.workload.again(self.cluster).await?;
+                let pods = workload.pods(self.cluster).await?;
+                let is_it = |one: &&Pod| one.metadata.uid == pod.metadata.uid;
+                let Some(own) = pods.iter().find(is_it) else {
+                    return Ok(Look::Done(None));
+                };
+                if own.metadata.deletion_timestamp.is_some() {
+                    return Ok(Look::Done(None));
                 }
-            }
-            let uids = pods.iter().map(|pod| uid(pod).to_owned()).collect();
-            Ok(Look::Done(Some(Before { status, uids })))
-        })
-        .await
+                let others = pods
+                    .iter()
+                    .filter(|one| !is_it(one) && is_ready(one))
+                    .count();
+                if others + 1 < workload.wanted {
+                    return Ok(Look::NotYet(format!(
+                        "waits: {others} of the {} other pods of {workload} are ready",
+                        workload.wanted - 1
+                    )));
+                }
+                let Some(status) = self.status().await? else {
+                    return Ok(Look::NotYet("waits until lastcall is ready".to_owned()));
+                };
+                if *choice == Choice::Drain {
+                    match serving::may_leave(&status, uid(pod)) {
+                        Departure::May => {}
+                        Departure::Wait(backend) => {
+                            return Ok(Look::NotYet(format!(
+                                "waits until another endpoint of Backend {backend} is in service"
+                            )));
+                        }
+                        Departure::Last(backend) => return Err(self.last_of(pod, &backend)),
+                    }
+                }
+                let uids = pods.iter().map(|pod| uid(pod).to_owned()).collect();
+                Ok(Look::Done(Some(Before { status, uids })))
+            })
+            .await
     }
 
     fn last_of(&self, pod: &Pod, backend: &str) -> Failure {
@@ -258,31 +220,34 @@ impl Mover<'_> {
         // Before it is asked: an answer that is lost may have been yes.
         mark.annotated = true;
         let namespace = Some(self.workload.namespace.as_str());
-        let told = self.until(pod, deadline, PAUSE, async || {
-            match self.cluster.mark(pod, Some("Draining")).await {
-                Ok(()) => Ok(Look::Done(())),
-                Err(error) => Err(self.cluster.failed("patch", "pods", namespace, &error)),
-            }
-        });
-        let told = told.await;
+        let patience = self.patience(pod, deadline);
+        let told = patience
+            .until(PAUSE, async || {
+                match self.cluster.mark(pod, Some("Draining")).await {
+                    Ok(()) => Ok(Look::Done(())),
+                    Err(error) => Err(self.cluster.failed("patch", "pods", namespace, &error)),
+                }
+            })
+            .await;
         // The API server has refused: nothing was written.
         mark.annotated = matches!(told, Ok(()) | Err(Failure::NotReached(_)));
         told?;
         let cut_before = serving::progress(&before.status, uid(pod)).cut;
         let mut cut = 0;
-        self.until(pod, deadline, PAUSE, async || {
-            let Some(status) = self.status().await? else {
-                return Ok(Look::NotYet("drains; lastcall is not ready".to_owned()));
-            };
-            let seen = serving::progress(&status, uid(pod));
-            // What a lastcall that was restarted meanwhile counted before is gone with it.
-            cut = cut.max(seen.cut.saturating_sub(cut_before));
-            Ok(match seen.left {
-                0 => Look::Done(()),
-                _ => Look::NotYet(format!("drains: {} requests in flight", seen.in_flight)),
+        self.patience(pod, deadline)
+            .until(PAUSE, async || {
+                let Some(status) = self.status().await? else {
+                    return Ok(Look::NotYet("drains; lastcall is not ready".to_owned()));
+                };
+                let seen = serving::progress(&status, uid(pod));
+                // What a lastcall that was restarted meanwhile counted before is gone with it.
+                cut = cut.max(seen.cut.saturating_sub(cut_before));
+                Ok(match seen.left {
+                    0 => Look::Done(()),
+                    _ => Look::NotYet(format!("drains: {} in flight", seen.in_flight)),
+                })
             })
-        })
-        .await?;
+            .await?;
         self.progress.say(name(pod), "drained");
         Ok(cut)
     }
@@ -305,45 +270,48 @@ impl Mover<'_> {
             }),
         };
         let pods = self.cluster.api::<Pod>(namespace);
-        self.until(pod, deadline, EVICTION_PAUSE, async || {
-            let asked = pods
-                .create_subresource::<_, kube::core::Status>(
-                    "eviction",
-                    name(pod),
-                    &PostParams::default(),
-                    &eviction,
-                )
-                .await;
-            let Err(error) = asked else {
-                return Ok(Look::Done(()));
-            };
-            match &error {
-                kube::Error::Api(status) if status.code == 429 => Ok(Look::NotYet(format!(
-                    "eviction refused for now: {}",
-                    status.message
-                ))),
-                kube::Error::Api(status) if status.code == 404 => Ok(Look::Done(())),
-                // Another has its name by now; or a budget was changed by others at this moment.
-                kube::Error::Api(status) if status.code == 409 => {
-                    if self.stays(pod).await? {
-                        Ok(Look::NotYet(format!(
-                            "eviction refused for now: {}",
-                            status.message
-                        )))
-                    } else {
-                        Ok(Look::Done(()))
+        self.patience(pod, deadline)
+            .until(EVICTION_PAUSE, async || {
+                let asked = pods
+                    .create_subresource::<_, kube::core::Status>(
+                        "eviction",
+                        name(pod),
+                        &PostParams::default(),
+                        &eviction,
+                    )
+                    .await;
+                let Err(error) = asked else {
+                    return Ok(Look::Done(()));
+                };
+                match &error {
+                    kube::Error::Api(status) if status.code == 429 => Ok(Look::NotYet(format!(
+                        "eviction refused for now: {}",
+                        status.message
+                    ))),
+                    kube::Error::Api(status) if status.code == 404 => Ok(Look::Done(())),
+                    // Another has its name by now; or a budget was changed by others at this moment.
+                    kube::Error::Api(status) if status.code == 409 => {
+                        if self.stays(pod).await? {
+                            Ok(Look::NotYet(format!(
+                                "eviction refused for now: {}",
+                                status.message
+                            )))
+                        } else {
+                            Ok(Look::Done(()))
+                        }
+                    }
+                    // More than one budget selects it: asking again does not help.
+                    kube::Error::Api(status) if status.code == 500 => Err(Failure::Other(
+                        anyhow::anyhow!("pod {} cannot be evicted: {}", name(pod), status.message),
+                    )),
+                    _ => {
+                        Err(self
+                            .cluster
+                            .failed("create", "pods/eviction", Some(namespace), &error))
                     }
                 }
-                // More than one budget selects it: asking again does not help.
-                kube::Error::Api(status) if status.code == 500 => Err(Failure::Other(
-                    anyhow::anyhow!("pod {} cannot be evicted: {}", name(pod), status.message),
-                )),
-                _ => Err(self
-                    .cluster
-                    .failed("create", "pods/eviction", Some(namespace), &error)),
-            }
-        })
-        .await?;
+            })
+            .await?;
         mark.evicted = true;
         self.progress.say(name(pod), "evicted");
         Ok(())
@@ -364,36 +332,45 @@ impl Mover<'_> {
         deadline: Instant,
     ) -> Result<Vec<Pod>, Failure> {
         let wanted_in = serving::backends(&before.status, uid(pod));
-        self.until(pod, deadline, PAUSE, async || {
-            let workload = self.workload.again(self.cluster).await?;
-            let pods = workload.pods(self.cluster).await?;
-            let ready: Vec<&Pod> = pods.iter().filter(|one| is_ready(one)).collect();
-            let left = ready.iter().filter(|one| uid(one) != uid(pod)).count();
-            if left < workload.wanted {
-                return Ok(Look::NotYet(format!(
-                    "is being replaced: {left} of {} pods of {workload} are ready",
-                    workload.wanted
-                )));
-            }
-            let Some(status) = self.status().await? else {
-                return Ok(Look::NotYet(
-                    "is replaced; lastcall is not ready".to_owned(),
-                ));
-            };
-            let new = || ready.iter().filter(|one| !before.uids.contains(uid(one)));
-            let late = new().find_map(|one| {
-                let backend = serving::missing(&status, uid(one), &wanted_in)?;
-                Some(format!(
-                    "{} is ready, and not yet in service in Backend {backend}",
-                    name(one)
-                ))
-            });
-            Ok(match late {
-                Some(late) => Look::NotYet(late),
-                None => Look::Done(new().map(|one| (*one).clone()).collect()),
+        self.patience(pod, deadline)
+            .until(PAUSE, async || {
+                let workload = self.workload.again(self.cluster).await?;
+                let pods = workload.pods(self.cluster).await?;
+                let ready: Vec<&Pod> = pods.iter().filter(|one| is_ready(one)).collect();
+                let left = ready.iter().filter(|one| uid(one) != uid(pod)).count();
+                if left < workload.wanted {
+                    return Ok(Look::NotYet(format!(
+                        "is being replaced: {left} of {} pods of {workload} are ready",
+                        workload.wanted
+                    )));
+                }
+                let Some(status) = self.status().await? else {
+                    return Ok(Look::NotYet(
+                        "is replaced; lastcall is not ready".to_owned(),
+                    ));
+                };
+                let new = || ready.iter().filter(|one| !before.uids.contains(uid(one)));
+                let late = new().find_map(|one| {
+                    let backend = serving::missing(&status, uid(one), &wanted_in)?;
+                    Some(format!(
+                        "{} is ready, and not yet in service in Backend {backend}",
+                        name(one)
+                    ))
+                });
+                Ok(match late {
+                    Some(late) => Look::NotYet(late),
+                    None => Look::Done(new().map(|one| (*one).clone()).collect()),
+                })
             })
-        })
-        .await
+            .await
+    }
+
+    fn patience<'a>(&'a self, pod: &'a Pod, deadline: Instant) -> Patience<'a> {
+        Patience {
+            pod: name(pod),
+            deadline,
+            progress: self.progress,
+        }
     }
 
     /// lastcall's status; nothing where it does not know all yet.
@@ -401,37 +378,9 @@ impl Mover<'_> {
         let status: Status = self.lastcall.get(Route::Status.path()).await?;
         Ok(Some(status).filter(serving::is_complete))
     }
-
-    /// Looks until it is so, and shows how it stands. What cannot be asked now is asked again.
-    async fn until<T>(
-        &self,
-        pod: &Pod,
-        deadline: Instant,
-        pause: Duration,
-        mut look: impl AsyncFnMut() -> Result<Look<T>, Failure>,
-    ) -> Result<T, Failure> {
-        loop {
-            let what = match timeout(PATIENCE, look()).await {
-                Ok(Ok(Look::Done(seen))) => return Ok(seen),
-                Ok(Ok(Look::NotYet(what))) => what,
-                Ok(Err(failure)) if failure.is_passing() => format!("{failure}; asking again"),
-                Ok(Err(failure)) => return Err(failure),
-                Err(_) => "no answer; asking again".to_owned(),
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Failure::NotReached(format!(
-                    "pod {}: {what}, when its time was over (--timeout)",
-                    name(pod)
-                )));
-            }
-            self.progress.say(name(pod), &what);
-            sleep(pause.min(left)).await;
-        }
-    }
 }
 
-fn name(pod: &Pod) -> &str {
+pub(super) fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
 }
 
