@@ -23,8 +23,8 @@ is left is cut, and --wait ends with exit code 3. The target stays drained until
 without a cluster, or until lastcall restarts.
 
 In a cluster the state is written where it lasts, with your own rights: spec.adminState of the
-Backend, or the annotation lastcall.dev/admin-state of the endpoint's pod (for all its Backends). There
-the drain timeout is the Backend's; --timeout is refused.
+Backend, or the annotation lastcall.dev/admin-state of the endpoint's pod (for all its Backends).
+There the drain timeout is the Backend's; --timeout is refused.
 
 Examples:
   lastcall drain be/web/10.0.0.7:8080

@@ -31,6 +31,16 @@ pub enum Failure {
         /// Why.
         why: String,
     },
+    /// The kubeconfig leads to no cluster.
+    #[error(
+        "no cluster ({because}): {why}; --kubeconfig and --context name another, --admin-socket asks lastcall on this machine"
+    )]
+    NoCluster {
+        /// Why a cluster.
+        because: String,
+        /// Why not.
+        why: String,
+    },
     /// The API server does not let this user do it.
     #[error(
         "not allowed to {verb} {resource} {scope}: {said}; docs/install.md lists the rights that each command needs"
@@ -93,6 +103,7 @@ impl Failure {
             Failure::Unreachable { .. }
             | Failure::Permission { .. }
             | Failure::Lost { .. }
+            | Failure::NoCluster { .. }
             | Failure::Forbidden { .. }
             | Failure::ApiServer { .. } => 4,
         }

@@ -141,7 +141,8 @@ impl Cluster {
             .map_err(|error| self.failed("patch", "pods", Some(namespace), &error))
     }
 
-    /// Sets the annotation of just this pod, or takes it away. Conflict (409) where another has its name by now.
+    /// Sets the annotation of just this pod, or takes it away. Invalid (422) where another has its name by now: a
+    /// UID cannot be changed.
     pub(in crate::cli) async fn mark(
         &self,
         pod: &Pod,

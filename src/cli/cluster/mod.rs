@@ -30,8 +30,9 @@ pub(super) struct Cluster {
 impl Cluster {
     /// The cluster that the options and the kubeconfig name, which is taken `because`. It is not asked yet.
     pub(super) async fn open(options: &ClusterOptions, because: String) -> Result<Self, Failure> {
-        let wrong = |error: &dyn std::fmt::Display| {
-            Failure::Usage(format!("no cluster ({because}): {error}"))
+        let wrong = |error: &dyn std::fmt::Display| Failure::NoCluster {
+            because: because.clone(),
+            why: error.to_string(),
         };
         let wanted = KubeConfigOptions {
             context: options.context.clone(),

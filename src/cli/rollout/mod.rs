@@ -29,12 +29,12 @@ use workload::{Named, Workload};
 
 /// What `--help` says last.
 const AFTER_HELP: &str = "\
-Each pod is drained (annotation lastcall.dev/admin-state), evicted as PodDisruptionBudgets allow, and
-its replacement is waited for: ready, and in service in the same Backends; then the next. A pod that
-is the only endpoint of a Backend is left alone, with advice: nobody could serve its clients meanwhile.
-Where a pod cannot be evicted, or on Ctrl-C, it is put back as it was. A pod that is held already is
-left alone, and so is one whose replacement would be no better (a preStop hook of its own, the label
-lastcall.dev/drain: disabled).
+Each pod is drained (annotation lastcall.dev/admin-state), evicted as PodDisruptionBudgets allow,
+and its replacement is waited for: ready, and in service in the same Backends; then the next. A pod
+that is the only endpoint of a Backend is not moved: nobody could serve its clients meanwhile. The
+message says what to do first. Where a pod cannot be evicted, or on Ctrl-C, it is put back as it
+was. Left alone: pods that are held already, and those whose replacement would be no better (a
+preStop hook of its own, the label lastcall.dev/drain: disabled).
 
 Examples:
   lastcall rollout --dry-run --all-namespaces

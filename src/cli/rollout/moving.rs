@@ -118,7 +118,7 @@ impl Mover<'_> {
             match asked.await {
                 Ok(Ok(())) => return Ok(()),
                 // Gone, or another by its name: nothing to take back.
-                Ok(Err(error)) if is_code(&error, 404) || is_code(&error, 409) => return Ok(()),
+                Ok(Err(error)) if is_code(&error, 404) || is_code(&error, 422) => return Ok(()),
                 Ok(Err(error)) => last = error.to_string(),
                 Err(_) => "no answer".clone_into(&mut last),
             }

@@ -294,3 +294,22 @@ async fn an_eviction_that_conflicts_is_asked_again_while_the_pod_stays() {
     assert_eq!(ended.actions(), [Action::PutBack, Action::LeftAlone]);
     assert_eq!(world.done(), ["a Draining", "a back"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_cannot_be_put_back_is_told_with_the_command_that_does() {
+    for (back, action, told) in [
+        // Another has its name by now: nothing to put back.
+        (422, Action::PutBack, false),
+        (403, Action::Failed, true),
+    ] {
+        let world = Shared::of(&[("a", false), ("b", true)], |world| {
+            world.eviction = Some(500);
+            world.back = Some(back);
+        });
+        let ended = rollout(&world, EARNEST).await;
+        assert_eq!(ended.actions(), [action, Action::LeftAlone]);
+        let error = ended.error();
+        let undo = "kubectl annotate pod a --namespace shop lastcall.dev/admin-state-";
+        assert_eq!(error.contains(undo), told, "{error}");
+    }
+}

@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) eviction: Option<u16>,
     /// What a patch is answered with in place of success.
     pub(super) patch: Option<u16>,
+    /// What taking the annotation away is answered with in place of success.
+    pub(super) back: Option<u16>,
     /// Looks for which a lastcall that was restarted knows nothing yet, once something drains.
     pub(super) unknowing: u32,
     pub(super) made: u32,
@@ -126,6 +128,9 @@ impl World {
     fn patch(&mut self, name: &str, body: &Value) -> (u16, Value) {
         let state = body["metadata"]["annotations"]["lastcall.dev/admin-state"].clone();
         if let Some(code) = self.patch {
+            return refusal(code, "User \"ann\" cannot patch");
+        }
+        if let Some(code) = self.back.filter(|_| state.is_null()) {
             return refusal(code, "User \"ann\" cannot patch");
         }
         let Some(found) = self.pods.iter_mut().find(|pod| pod.name == name) else {
