@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::app::App;
 use crate::cluster::{LIMIT, Namespace, object, text, wait_until};
 use crate::command::run;
-use crate::installation::{Mode, RELEASE, shared};
+use crate::installation::{Mode, RELEASE, alone, shared};
 use crate::objects::Wanted;
 
 /// Somebody who uses the cluster.
@@ -202,6 +202,44 @@ fn an_endpoint_is_drained_and_enabled_by_kubeconfig_without_a_lost_request() {
     user.lastcall("enable be/app").with(0);
     user.lastcall("wait be/app --for=in-service --timeout 60s")
         .with(0);
+}
+
+/// What the process alone knew would be forgotten here.
+#[test]
+fn a_drain_outlives_the_lastcall_that_was_asked() {
+    let lastcall = alone(Mode::Exec);
+    let wanted = Wanted {
+        replicas: 2,
+        ..Wanted::default()
+    };
+    let app = App::deploy(&lastcall, "outlives", &wanted);
+    let user = User::new(&app.space, "ann", "edit", true);
+    let status = user.lastcall("status be/app -o json");
+    status.with(0);
+    let address = text(&status.json(), "/endpoints/0/address").to_owned();
+    user.lastcall(&format!("drain --wait be/app/{address}"))
+        .with(0);
+    let restart = ["rollout", "restart", "deployment/lastcall"];
+    let restarted = ["rollout", "status", "deployment/lastcall", "--timeout=120s"];
+    for arguments in [&restart[..], &restarted] {
+        run("kubectl", &[&["--namespace", RELEASE], arguments].concat());
+    }
+    // The old one is on its way out, the new one is asked.
+    user.lastcall(&format!(
+        "wait be/app/{address} --for=drained --timeout 60s"
+    ))
+    .with(0);
+    let seen = user.lastcall(&format!("status be/app/{address} -o json"));
+    seen.with(0);
+    assert_eq!(
+        text(&seen.json(), "/endpoints/0/reason"),
+        "AdminStateDraining"
+    );
+    // Others want one replica, not one that is leaving beside it.
+    wait_until("one replica of lastcall", LIMIT, || {
+        let pods = lastcall.pods();
+        (pods.len() == 1).then_some(()).ok_or(pods.len())
+    });
 }
 
 #[test]
