@@ -24,10 +24,15 @@ pub(super) enum Leave {
     Stopping,
     #[error("one that is made now would be the same; --all-pods moves it too")]
     SameAgain,
+    #[error(
+        "nothing asks for it to be held: no Backend has it, and neither it nor its namespace has the label lastcall.dev/drain: enabled (or its namespace has it disabled); one that is made now would be the same; --all-pods moves it too"
+    )]
+    NotAsked,
 }
 
-/// What becomes of the pod; `all`: protected ones too.
-pub(super) fn choose(pod: &Pod, all: bool) -> Choice {
+/// What becomes of the pod. `all`: those too that it does no good; `asked`: a pod like this one is to be held if it is
+/// made now.
+pub(super) fn choose(pod: &Pod, all: bool, asked: bool) -> Choice {
     if pod.metadata.deletion_timestamp.is_some() {
         return Choice::Leave(Leave::Stopping);
     }
@@ -36,7 +41,8 @@ pub(super) fn choose(pod: &Pod, all: bool) -> Choice {
         (true, true) => Choice::Evict,
         (true, false) => Choice::Leave(Leave::Protected),
         (false, true) => Choice::Drain,
-        (false, false) if lacks_the_hook(&gaps) => Choice::Drain,
+        (false, false) if lacks_the_hook(&gaps) && asked => Choice::Drain,
+        (false, false) if lacks_the_hook(&gaps) => Choice::Leave(Leave::NotAsked),
         (false, false) => Choice::Leave(Leave::SameAgain),
     }
 }
@@ -54,7 +60,7 @@ pub(super) fn lacks_the_hook(gaps: &[NotProtected]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Leave::{Protected, SameAgain, Stopping};
+    use Leave::{NotAsked, Protected, SameAgain, Stopping};
 
     const HELD: &str =
         "{name: a, lifecycle: {preStop: {httpGet: {path: /v1/prestop/a/b/a, port: 1}}}}";
@@ -88,8 +94,14 @@ mod tests {
             let yaml =
                 format!("{{metadata: {{{metadata}}}, spec: {{containers: [{containers}]}}}}");
             let pod: Pod = serde_saphyr::from_str(&yaml).unwrap();
-            assert_eq!(choose(&pod, false), chosen, "{yaml}");
-            assert_eq!(choose(&pod, true), of_all, "{yaml}");
+            assert_eq!(choose(&pod, false, true), chosen, "{yaml}");
+            assert_eq!(choose(&pod, true, true), of_all, "{yaml}");
+            assert_eq!(choose(&pod, true, false), of_all, "{yaml}");
+            let unasked = match chosen {
+                Choice::Drain => Choice::Leave(NotAsked),
+                other => other,
+            };
+            assert_eq!(choose(&pod, false, false), unasked, "{yaml}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! their replacements are held, and no request is lost on the way.
 
 mod choice;
+mod known;
 mod moving;
 mod patience;
 mod report;
@@ -22,6 +23,7 @@ use super::cluster::Cluster;
 use super::place::ClusterOptions;
 use super::reach::{Output, block_on};
 use choice::{Choice, choose};
+use known::Known;
 use moving::{Mark, Moved, Mover};
 use patience::Progress;
 use report::{Action, Rolled, Row, table};
@@ -34,7 +36,7 @@ and its replacement is waited for: ready, and in service in the same Backends; t
 that is the only endpoint of a Backend is not moved: nobody could serve its clients meanwhile. The
 message says what to do first. Where a pod cannot be evicted, or on Ctrl-C, it is put back as it
 was. Left alone: pods that are held already, and those whose replacement would be no better (a
-preStop hook of its own, the label lastcall.dev/drain: disabled).
+preStop hook of its own, the label lastcall.dev/drain: disabled, no Backend and no label that asks).
 
 Examples:
   lastcall rollout --dry-run --all-namespaces
@@ -126,17 +128,17 @@ async fn roll(
 ) -> Result<(Rolled, Result<(), Failure>), Failure> {
     let workload = mover.workload;
     let pods = workload.pods(mover.cluster).await?;
+    let known = Known::look(mover.cluster, mover.lastcall, Some(&workload.namespace)).await;
     let chosen: Vec<(Pod, Choice)> = pods
         .into_iter()
         .map(|pod| {
-            let choice = choose(&pod, how.all);
+            let choice = choose(&pod, how.all, known.asks_for_the_hook(&pod));
             (pod, choice)
         })
         .collect();
-    let status = survey::known(mover.lastcall).await;
     let rows = chosen.iter().map(|(pod, choice)| {
         let mut row = Row::new(pod, Some(workload.to_string()), choice, how.dry_run);
-        row.serves(pod, status.as_ref());
+        row.backends = known.backends(pod);
         row
     });
     let mut rolled = Rolled {

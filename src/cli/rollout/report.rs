@@ -3,9 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 
-use super::choice::Choice;
-use super::serving;
-use crate::admin::schema::Status;
+use super::choice::{Choice, Leave};
 use crate::api::protection::protection;
 use crate::cli::table::columns;
 
@@ -40,6 +38,9 @@ pub(super) struct Row {
     /// Why it is left alone, or what went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,
+    /// The note says it all: a new pod would not get the hook, as the reason for the lack of one has it.
+    #[serde(skip)]
+    not_asked: bool,
     /// What came in its place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) replaced_by: Vec<String>,
@@ -105,16 +106,11 @@ impl Row {
                 .collect(),
             action,
             note,
+            not_asked: *choice == Choice::Leave(Leave::NotAsked),
             replaced_by: Vec::new(),
             drain_millis: None,
             cut: 0,
         }
-    }
-
-    /// Which Backends the pod serves, where that is known.
-    pub(super) fn serves(&mut self, pod: &Pod, status: Option<&Status>) {
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        self.backends = status.map(|status| serving::backends(status, uid).into_iter().collect());
     }
 
     fn detail(&self) -> String {
@@ -131,7 +127,8 @@ impl Row {
                 parts.push(format!("replaced by {}", self.replaced_by.join(", ")));
             }
         } else {
-            parts.extend(self.reasons.iter().map(|reason| reason.message.clone()));
+            let reasons = self.reasons.iter().filter(|_| !self.not_asked);
+            parts.extend(reasons.map(|reason| reason.message.clone()));
             parts.extend(self.note.clone().filter(|_| !self.protected));
         }
         parts.join("; ")
@@ -179,7 +176,7 @@ mod tests {
             "{metadata: {namespace: shop, name: app-1}, spec: {containers: [{name: app}]}}",
         )
         .unwrap();
-        let choice = choose(&pod, false);
+        let choice = choose(&pod, false, true);
         let would = Row::new(&pod, Some("deployment/app".to_owned()), &choice, true);
         let moved = Row {
             action: Action::Moved,
@@ -188,10 +185,11 @@ mod tests {
             backends: Some(vec!["shop/app".to_owned()]),
             ..Row::new(&pod, None, &choice, false)
         };
+        let unasked = Row::new(&pod, None, &choose(&pod, false, false), true);
         let text = table(&Rolled {
             dry_run: true,
             moved: 1,
-            pods: vec![would, moved],
+            pods: vec![would, moved, unasked],
         });
         let lines: Vec<&str> = text.lines().collect();
         assert!(
@@ -203,5 +201,10 @@ mod tests {
             lines[2].ends_with("Moved      drained in 1.204 s; replaced by app-2"),
             "{text}"
         );
+        assert!(
+            lines[3].contains("LeftAlone  nothing asks for it to be held"),
+            "{text}"
+        );
+        assert!(!lines[3].contains("gets it"), "{text}");
     }
 }

@@ -9,11 +9,9 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::choice::{Choice, choose};
+use super::known::Known;
 use super::report::{Action, Rolled, Row, table};
-use super::serving;
 use super::workload::{is_over, not_moved, owner};
-use crate::admin::Route;
-use crate::admin::schema::Status;
 use crate::cli::Failure;
 use crate::cli::client::Client;
 use crate::cli::cluster::Cluster;
@@ -41,23 +39,11 @@ pub(super) async fn unprotected(
         .list(&everything)
         .await
         .map_err(|error| cluster.failed("list", "replicasets", namespace, &error))?;
-    let status = known(lastcall).await;
-    Ok(rows(&pods.items, &sets.items, status.as_ref()))
+    let known = Known::look(cluster, lastcall, namespace).await;
+    Ok(rows(&pods.items, &sets.items, &known))
 }
 
-/// lastcall's status, for which Backends a pod serves: told besides, where it can be. That a pod is not held is read
-/// from the pod itself.
-pub(super) async fn known(lastcall: &Client) -> Option<Status> {
-    match lastcall.get::<Status>(Route::Status.path()).await {
-        Ok(status) => Some(status).filter(serving::is_complete),
-        Err(failure) => {
-            eprintln!("lastcall: which Backends the pods serve is not known: {failure}");
-            None
-        }
-    }
-}
-
-fn rows(pods: &[Pod], sets: &[ReplicaSet], status: Option<&Status>) -> Rolled {
+fn rows(pods: &[Pod], sets: &[ReplicaSet], known: &Known) -> Rolled {
     let mut by_namespace: BTreeMap<Option<&str>, Vec<ReplicaSet>> = BTreeMap::new();
     for set in sets {
         let namespace = set.metadata.namespace.as_deref();
@@ -69,7 +55,7 @@ fn rows(pods: &[Pod], sets: &[ReplicaSet], status: Option<&Status>) -> Rolled {
         .map(|pod| {
             let namespace = pod.metadata.namespace.as_deref();
             let own = by_namespace.get(&namespace).map_or(&[][..], Vec::as_slice);
-            row(pod, own, status)
+            row(pod, own, known)
         })
         .filter(|row| !row.protected)
         .collect();
@@ -81,16 +67,16 @@ fn rows(pods: &[Pod], sets: &[ReplicaSet], status: Option<&Status>) -> Rolled {
     }
 }
 
-fn row(pod: &Pod, sets: &[ReplicaSet], status: Option<&Status>) -> Row {
+fn row(pod: &Pod, sets: &[ReplicaSet], known: &Known) -> Row {
     let owner = owner(pod, sets);
     let refused = not_moved(owner.as_deref());
-    let choice = choose(pod, false);
+    let choice = choose(pod, false, known.asks_for_the_hook(pod));
     let mut row = Row::new(pod, owner, &choice, true);
     if let (Some(why), false) = (refused, matches!(choice, Choice::Leave(_))) {
         row.action = Action::LeftAlone;
         row.note = Some(why.to_owned());
     }
-    row.serves(pod, status);
+    row.backends = known.backends(pod);
     row
 }
 
@@ -138,7 +124,7 @@ mod tests {
             owned("nightly-1", "Job", "nightly"),
             bare,
         ];
-        let rolled = rows(&pods, &[set], None);
+        let rolled = rows(&pods, &[set], &Known::default());
         let seen: Vec<_> = rolled
             .pods
             .iter()
@@ -153,7 +139,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            sentence(&rows(&[], &[], None)),
+            sentence(&rows(&[], &[], &Known::default())),
             "all pods are held when they are stopped\n"
         );
     }
