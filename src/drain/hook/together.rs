@@ -15,9 +15,9 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::Parts;
 use super::calls::{Answer, Call, Together};
 use super::judge::{Doubt, Found, MOMENT, Named, Verdict, longest};
-use super::{Caller, Parts};
 use crate::drain::{HoldUpdate, Released};
 
 /// Between two looks while nobody knows whom a call is for.
@@ -105,8 +105,9 @@ impl<'a> Holding<'a> {
                 () = self.together.left() => if self.parts.calls.forget(self.call, self.together) {
                     return;
                 },
-                // Who calls now may be a pod that had not been told to stop when it was looked for.
-                _ = self.asked.changed() => look = Some(self.look()),
+                // Who calls now may be a pod that had not been told to stop when it was looked for. A look that is
+                // under way is not begun again: where many share an id they call faster than one can look.
+                _ = self.asked.changed(), if look.is_none() => look = Some(self.look()),
                 () = sleep_until(again), if doubtful && look.is_none() => look = Some(self.look()),
                 // Not before the first look: what is watched may lag behind.
                 changed = self.changes.changed(), if changing && self.looked > 0 => {
@@ -210,7 +211,6 @@ async fn looked(look: &mut Option<Look<'_>>) -> (u64, Found) {
 /// answer would be to let go (Law 5).
 async fn held(parts: &Parts, pod: Named, container: String) -> Released {
     let Named { pod, terminating } = pod;
-    let pod: Caller = pod;
     if let Ok((mut updates, _following)) = super::begin(parts, pod, container, !terminating).await {
         while let Some(update) = updates.recv().await {
             if let HoldUpdate::Released(released) = update {

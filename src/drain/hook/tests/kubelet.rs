@@ -221,6 +221,23 @@ async fn law_5_each_call_is_looked_up_anew() {
     answer(other).await;
 }
 
+/// As where a whole Deployment with one id is deleted.
+#[tokio::test(start_paused = true)]
+async fn calls_that_come_faster_than_one_can_look_begin_their_hold_all_the_same() {
+    let scene = Scene::new(&["a", "b"], &[("a", true)]).await;
+    let last = scene.enter("a").unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..100 {
+        calls.push(scene.call());
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(scene.holds().await, 1);
+    drop(last);
+    for call in calls {
+        assert!(answer(call).await.starts_with("drained"));
+    }
+}
+
 /// One of their containers is restarted, or their node goes down, and nobody can say which.
 #[tokio::test(start_paused = true)]
 async fn where_several_have_the_id_and_none_stops_nobody_is_drained() {
