@@ -2,6 +2,8 @@
 //! standalone; objects come from the API server, hooks by TLS, and what becomes of them is written back.
 
 mod configurator;
+#[cfg(test)]
+mod hold_tests;
 mod hook_ids;
 mod lookups;
 mod own_end;
