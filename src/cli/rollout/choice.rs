@@ -25,7 +25,7 @@ pub(super) enum Leave {
     #[error("one that is made now would be the same; --all-pods moves it too")]
     SameAgain,
     #[error(
-        "nothing asks for it to be held: no Backend has it, and neither it nor its namespace has the label lastcall.dev/drain: enabled (or its namespace has it disabled); one that is made now would be the same; --all-pods moves it too"
+        "nothing asks for it to be held (no Backend, no label lastcall.dev/drain: enabled), so a new one would not be either; --all-pods moves it too"
     )]
     NotAsked,
 }
