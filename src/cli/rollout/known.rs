@@ -66,20 +66,36 @@ impl Known {
     /// Whether a pod like this one is to be held if it is made now. What is not known is taken for yes.
     pub(super) fn asks_for_the_hook(&self, pod: &Pod) -> bool {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let of_namespace = self.namespaces.get(namespace).map(Option::as_deref);
+        let of_namespace = match self.namespaces.get(namespace) {
+            None => OfNamespace::Unknown,
+            Some(None) => OfNamespace::Without,
+            Some(Some(label)) => OfNamespace::Label(label),
+        };
         let serves = self.backends(pod).map(|all| !all.is_empty());
         asks(drain_label(pod), of_namespace, serves)
     }
 }
 
+/// What a namespace says by the label `lastcall.dev/drain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OfNamespace<'a> {
+    /// It may not be read.
+    Unknown,
+    /// It has none.
+    Without,
+    Label(&'a str),
+}
+
 /// The webhooks leave a namespace out that is `disabled`. Else the label of the pod or of its namespace asks for the
 /// hook, or a Backend.
-fn asks(pod: Option<&str>, namespace: Option<Option<&str>>, serves: Option<bool>) -> bool {
-    if namespace == Some(Some(DISABLED)) {
-        return false;
+fn asks(pod: Option<&str>, namespace: OfNamespace, serves: Option<bool>) -> bool {
+    match namespace {
+        OfNamespace::Label(DISABLED) => false,
+        OfNamespace::Unknown | OfNamespace::Label(ENABLED) => true,
+        OfNamespace::Without | OfNamespace::Label(_) => {
+            pod == Some(ENABLED) || serves.unwrap_or(true)
+        }
     }
-    let by_label = pod == Some(ENABLED) || namespace == Some(Some(ENABLED));
-    by_label || namespace.is_none() || serves.unwrap_or(true)
 }
 
 #[cfg(test)]
@@ -88,15 +104,16 @@ mod tests {
 
     #[test]
     fn a_label_or_a_backend_asks_for_the_hook() {
-        let (yes, no) = (Some(ENABLED), Some(DISABLED));
+        use OfNamespace::{Label, Unknown, Without};
+        let yes = Some(ENABLED);
         for (pod, namespace, serves, asked) in [
-            (None, Some(None), Some(true), true),
-            (None, Some(None), Some(false), false),
-            (yes, Some(None), Some(false), true),
-            (None, Some(yes), Some(false), true),
-            (yes, Some(no), Some(true), false),
-            (None, Some(None), None, true),
-            (None, None, Some(false), true),
+            (None, Without, Some(true), true),
+            (None, Without, Some(false), false),
+            (yes, Without, Some(false), true),
+            (None, Label(ENABLED), Some(false), true),
+            (yes, Label(DISABLED), Some(true), false),
+            (None, Without, None, true),
+            (None, Unknown, Some(false), true),
         ] {
             assert_eq!(
                 asks(pod, namespace, serves),
