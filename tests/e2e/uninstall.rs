@@ -1,9 +1,11 @@
 //! `helm uninstall`, and then pods that still have their hooks are deleted.
 
+use std::io::ErrorKind;
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::app::App;
-use crate::cluster::{LIMIT, wait_until};
+use crate::cluster::{LIMIT, object, text, wait_until};
 use crate::command::run;
 use crate::installation::{Mode, RELEASE, alone};
 use crate::objects::Wanted;
@@ -16,8 +18,21 @@ const SOON: Duration = Duration::from_secs(45);
 enum Deleted {
     /// While lastcall's last replica says goodbye.
     AtOnce,
-    /// When nothing of it is left but what has to stay.
+    /// When its hook's Service, which stays, refuses connections. Before that the node may send one to an address that is
+    /// no more, and waits for minutes.
     WhenItIsGone,
+}
+
+/// Whether the node, whose network this test is in, is refused as its kubelet is.
+fn refused() -> Result<(), String> {
+    let service = object(RELEASE, &["service", "lastcall-hook"])?;
+    let address = text(&service, "/spec/clusterIP");
+    let address: IpAddr = address.parse().map_err(|_| address.to_owned())?;
+    let tried = TcpStream::connect_timeout(&(address, 443).into(), Duration::from_secs(2));
+    match tried {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
 }
 
 #[track_caller]
@@ -41,10 +56,7 @@ fn pods_end_after_uninstall(mode: Mode, deleted: Deleted) {
         ],
     );
     if deleted == Deleted::WhenItIsGone {
-        wait_until("lastcall's end", LIMIT, || {
-            let left = lastcall.pods().len();
-            (left == 0).then_some(()).ok_or(left)
-        });
+        wait_until("the hook's Service to refuse", LIMIT, refused);
     }
     let asked = Instant::now();
     app.space.kubectl(&[
