@@ -71,10 +71,11 @@ mod tests {
     fn pods_that_a_new_one_would_better_are_moved() {
         let ending = "deletionTimestamp: '2026-01-01T00:00:00Z'";
         let declines = "labels: {lastcall.dev/drain: disabled}";
+        let held = "labels: {lastcall.dev/hook-id: b}";
         for (metadata, containers, chosen, of_all) in [
-            ("", vec![HELD], Choice::Leave(Protected), Choice::Evict),
+            (held, vec![HELD], Choice::Leave(Protected), Choice::Evict),
             ("", vec![BARE], Choice::Drain, Choice::Drain),
-            ("", vec![HELD, BARE], Choice::Drain, Choice::Drain),
+            (held, vec![HELD, BARE], Choice::Drain, Choice::Drain),
             ("", vec![OWN], Choice::Leave(SameAgain), Choice::Drain),
             ("", vec![OWN, BARE], Choice::Drain, Choice::Drain),
             (

@@ -103,7 +103,7 @@ mod tests {
             ))
         };
         let held = pod(
-            "{metadata: {namespace: shop, name: held}, spec: {containers: [{name: app,
+            "{metadata: {namespace: shop, name: held, labels: {lastcall.dev/hook-id: b}}, spec: {containers: [{name: app,
               lifecycle: {preStop: {httpGet: {path: /v1/prestop/a/b/app, port: 1}}}}]}}",
         );
         let over = pod(

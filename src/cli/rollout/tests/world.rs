@@ -221,6 +221,7 @@ fn pod(pod: &Pod) -> Value {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
             "name": pod.name, "namespace": "shop", "uid": format!("{}-uid", pod.name),
+            "labels": {"lastcall.dev/hook-id": "b"},
             "ownerReferences": [owner("ReplicaSet", "app-1", "rs")],
         },
         "spec": {"containers": [container]},
