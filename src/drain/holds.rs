@@ -6,19 +6,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::coordinator::Leaving;
-use super::endpoints::{Confirmed, Endpoints, Looked};
+use super::endpoints::{Endpoints, Looked};
+use super::hold::{Hold, Lookup};
 use super::standing::Standing;
 use super::{
-    Entry, HoldKey, HoldRequest, HoldScope, HoldUpdate, Journal, ReleaseCause, Released,
-    TargetError,
+    Entry, HoldKey, HoldRequest, HoldScope, HoldUpdate, Journal, ReleaseCause, TargetError,
 };
 use crate::model::EndpointId;
 use crate::model::drain::Held;
 use crate::model::grace::Allowance;
-use crate::model::release::{Event, Release, Verdict};
-
-/// The name of this process among the members; peers come with clusters.
-const SELF: &str = "self";
+use crate::model::release::{Event, Verdict};
 
 /// How long after its deadline a hold waits for the workers to have cut what was in flight, so that it
 /// says how much that was (Law 8). They need microseconds; one that is stuck may not hold anybody up.
@@ -29,135 +26,6 @@ pub(super) struct Holds {
     by_key: BTreeMap<HoldKey, Hold>,
     /// Pods that were let go and have not come back.
     standing: Standing,
-}
-
-struct Hold {
-    release: Release,
-    since: Instant,
-    callers: Vec<mpsc::UnboundedSender<HoldUpdate>>,
-    told: Option<u64>,
-    vanished: Option<Instant>,
-    lookup: Lookup,
-    /// It came to its end, and nobody was there to hear it. Its server was not let go: it may come and ask
-    /// again, or be found to go on (Law 6).
-    unheard: bool,
-    /// None of its callers proved anything, see [`HoldRequest::spare_last`].
-    spare_last: bool,
-}
-
-/// Whether the server of a hold without callers was looked up live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lookup {
-    NotYet,
-    UnderWay,
-    /// It is being stopped, or that could not be found out.
-    MayBeLeaving,
-}
-
-impl Hold {
-    fn has_callers(&mut self) -> bool {
-        self.callers.retain(|caller| !caller.is_closed());
-        !self.callers.is_empty()
-    }
-
-    fn tell(&mut self, update: &HoldUpdate) {
-        self.callers
-            .retain(|caller| caller.send(update.clone()).is_ok());
-    }
-
-    fn ids(&self) -> Vec<EndpointId> {
-        self.release.endpoints().cloned().collect()
-    }
-
-    /// A call of the same key: the hold covers what it asks for as well, and ends when the first of its
-    /// callers has to (Law 5).
-    fn join(
-        &mut self,
-        caller: mpsc::UnboundedSender<HoldUpdate>,
-        ids: &[EndpointId],
-        terms: Held,
-        endpoints: &mut Endpoints,
-        now: Instant,
-    ) {
-        self.release.shorten(terms.deadline);
-        self.spare_last &= terms.spare_last;
-        let held = Held {
-            deadline: self.release.deadline(),
-            spare_last: self.spare_last,
-            ..terms
-        };
-        for id in self.release.endpoints() {
-            endpoints.tighten_hold(id, held);
-            endpoints.hold_again(id, held);
-        }
-        for id in ids {
-            if self.release.add(id) {
-                self.cover(id, held, endpoints, now);
-            }
-        }
-        let in_flight = endpoints.in_flight(self.release.endpoints());
-        let _ = caller.send(self.progress(in_flight, now));
-        self.callers.push(caller);
-        self.vanished = None;
-        self.lookup = Lookup::NotYet;
-    }
-
-    /// Holds one more endpoint.
-    fn cover(&mut self, id: &EndpointId, held: Held, endpoints: &mut Endpoints, now: Instant) {
-        endpoints.hold(id, held);
-        // Drained already, for another cause: that confirmation stands until the gate opens again.
-        if let Some(confirmed) = endpoints.confirmed(id) {
-            self.release.step(confirmation(&confirmed), now);
-        }
-    }
-
-    /// What became of its endpoints.
-    fn hear(&mut self, looked: &Looked, now: Instant) {
-        for (id, generation) in &looked.opened {
-            let event = Event::Asked {
-                member: SELF.to_owned(),
-                endpoint: id.clone(),
-                generation: *generation,
-            };
-            self.release.step(event, now);
-        }
-        for confirmed in &looked.confirmed {
-            self.release.step(confirmation(confirmed), now);
-        }
-    }
-
-    /// True where an endpoint of it had been enabled, and is to leave now.
-    fn hold_again(&self, endpoints: &mut Endpoints) -> bool {
-        let held = Held {
-            since: self.since,
-            deadline: self.release.deadline(),
-            spare_last: self.spare_last,
-        };
-        let mut again = false;
-        for id in self.release.endpoints() {
-            again |= endpoints.hold_again(id, held);
-        }
-        again
-    }
-
-    fn released(&self, cause: ReleaseCause, endpoints: &Endpoints, now: Instant) -> Released {
-        let last_byte = endpoints.last_byte(self.release.endpoints()).unwrap_or(now);
-        Released {
-            cause,
-            held: now.saturating_duration_since(self.since),
-            // What was empty before the hold began was not waited for.
-            since_last_byte: now.saturating_duration_since(last_byte.max(self.since)),
-            cut: endpoints.cut(self.release.endpoints()),
-        }
-    }
-
-    fn progress(&self, in_flight: u64, now: Instant) -> HoldUpdate {
-        HoldUpdate::Holding {
-            remaining: self.release.deadline().saturating_duration_since(now),
-            in_flight,
-            endpoints: self.ids(),
-        }
-    }
 }
 
 impl Holds {
@@ -192,16 +60,7 @@ impl Holds {
             hold.join(caller, &ids, terms, endpoints, now);
             return Ok(updates);
         }
-        let mut hold = Hold {
-            release: Release::new(ids.clone(), [SELF.to_owned()], terms.deadline),
-            since: now,
-            callers: vec![caller],
-            told: None,
-            vanished: None,
-            lookup: Lookup::NotYet,
-            unheard: false,
-            spare_last: terms.spare_last,
-        };
+        let mut hold = Hold::new(ids.clone(), terms, caller);
         if let HoldScope::Pod(uid) = &request.scope {
             endpoints.hold_pod(uid, terms);
         }
@@ -449,13 +308,4 @@ fn allowed(
     });
     let allowed = allowed.max().unwrap_or(Duration::ZERO);
     grace.map_or(allowed, |grace| grace.min(allowed))
-}
-
-fn confirmation(confirmed: &Confirmed) -> Event {
-    Event::Confirmed {
-        member: SELF.to_owned(),
-        endpoint: confirmed.id.clone(),
-        generation: confirmed.generation,
-        cut: confirmed.cut,
-    }
 }

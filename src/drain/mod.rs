@@ -8,6 +8,7 @@
 mod coordinator;
 mod endpoint;
 mod endpoints;
+mod hold;
 mod holds;
 pub mod hook;
 pub(crate) mod lines;
