@@ -22,9 +22,8 @@ spec:
     )
 }
 
-#[test]
-fn an_autoscalers_scale_in_loses_nothing() {
-    let lastcall = shared(Mode::Exec);
+fn scale_in_loses_nothing(mode: Mode) {
+    let lastcall = shared(mode);
     let app = App::deploy(&lastcall, "autoscaling", &Wanted::default());
     let metrics = ExternalMetrics::serve(&app.space, 4);
     app.space.apply(&autoscaler());
@@ -40,4 +39,14 @@ fn an_autoscalers_scale_in_loses_nothing() {
     load.wait_for_more(40);
     load.end().nothing_failed();
     app.judge().clean(3);
+}
+
+#[test]
+fn an_autoscalers_scale_in_loses_nothing_in_exec_mode() {
+    scale_in_loses_nothing(Mode::Exec);
+}
+
+#[test]
+fn an_autoscalers_scale_in_loses_nothing_in_http_get_mode() {
+    scale_in_loses_nothing(Mode::HttpGet);
 }

@@ -44,7 +44,8 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
-        tracing::warn!(%status, detail = %self, "a preStop hook was refused; it will ask again");
+        // lastcall-hold asks again; a kubelet does not.
+        tracing::warn!(%status, detail = %self, "a preStop hook was refused");
         let problem = Problem {
             title: status.canonical_reason().unwrap_or("refused").to_owned(),
             status: status.as_u16(),
