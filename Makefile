@@ -1,5 +1,7 @@
 # What each target does and how long it takes: README, "Building and testing".
 CARGO ?= cargo
+# All tests are built of one selection of packages: another one has other features, and so builds much again.
+CARGO_TEST = $(CARGO) test --workspace --exclude gate-loom
 # One target folder for everything; each fuzz target runs this long.
 FUZZ_SECONDS ?= 60
 
@@ -19,7 +21,7 @@ test-kubernetes: apiserver e2e
 
 ## soak: the long versions of what `test` runs in short
 soak: deps
-	LASTCALL_SOAK=1 $(CARGO) test --test proxy --test traffic -- --test-threads=1 --nocapture
+	LASTCALL_SOAK=1 $(CARGO_TEST) --test proxy --test traffic -- --test-threads=1 --nocapture
 
 ## bench: what the gate costs; CPU per request against HAProxy and nginx, in one run
 bench:
@@ -37,7 +39,7 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 unit:
-	$(CARGO) test --workspace --exclude gate-loom --lib --bins --test codec --test structure --test crds
+	$(CARGO_TEST) --lib --bins --test codec --test structure --test crds
 
 loom:
 	$(CARGO) test -p gate-loom
@@ -45,15 +47,17 @@ loom:
 # Real sockets, real processes, real clients.
 SOCKET_TESTS = demo lost_lastcall proxy real_clients test_support traffic
 proxy:
-	$(CARGO) test --workspace --exclude gate-loom --exclude lastcall-fuzz $(addprefix --test ,$(SOCKET_TESTS))
+	$(CARGO_TEST) $(addprefix --test ,$(SOCKET_TESTS))
 
+# The files of fuzz/tests.
+FUZZ_TARGETS = http1
 fuzz:
-	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p lastcall-fuzz
+	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO_TEST) $(addprefix --test ,$(FUZZ_TARGETS))
 
 ## apiserver: what is observed of a kube-apiserver alone: of the cluster's build, or of KUBEBUILDER_ASSETS
 apiserver:
 	@test -n "$$KUBEBUILDER_ASSETS" || { tests/install.sh cluster && tests/cluster/build; }
-	$(CARGO) test --test apiserver
+	$(CARGO_TEST) --test apiserver
 
 ## e2e: lastcall by its chart on a real Kubernetes: on one of its own (docs/cluster.md), or that of KUBECONFIG
 # What has to be fetched is built before, where there is a network.
@@ -61,8 +65,8 @@ e2e:
 	@test -n "$$KUBECONFIG" || tests/install.sh cluster
 	@tests/cluster/up
 	tests/e2e/binaries e2e $(or $(CARGO_TARGET_DIR),target)/e2e-image
-	$(CARGO) test --test e2e --no-run
-	tests/cluster/enter $(CARGO) test --test e2e -- --test-threads=$(E2E_THREADS) --show-output
+	$(CARGO_TEST) --test e2e --no-run
+	tests/cluster/enter $(CARGO_TEST) --test e2e -- --test-threads=$(E2E_THREADS) --show-output
 # Most of what they do is wait for pods.
 E2E_THREADS ?= 4
 
@@ -74,7 +78,7 @@ image:
 
 ## crds: writes crds/ anew from the types
 crds:
-	LASTCALL_WRITE_CRDS=1 $(CARGO) test --test crds
+	LASTCALL_WRITE_CRDS=1 $(CARGO_TEST) --test crds
 
 ## cluster: installs, builds and starts a Kubernetes of one node for the tests (docs/cluster.md)
 cluster:

@@ -7,7 +7,12 @@ use crate::installation::{Mode, alone};
 use crate::liveness::{PROBE, short_load, tell};
 use crate::objects::Wanted;
 
-/// Starts the API server again whatever becomes of the test.
+/// The API server, and the controller manager, which ends when it cannot renew its lease: where it goes on, as the one of the
+/// tests' cluster would (it runs without election), it comes back with heartbeats of a minute ago and declares the
+/// Node dead, before the kubelet can say anything.
+const STOPPED: [&str; 2] = ["kube-apiserver", "kube-controller-manager"];
+
+/// Starts them again whatever becomes of the test.
 struct Away;
 
 impl Away {
@@ -26,7 +31,9 @@ impl Drop for Away {
 
 fn component(verb: &str) {
     let script = tree("tests/cluster/component").display().to_string();
-    run(&script, &[verb, "kube-apiserver"]);
+    for name in STOPPED {
+        run(&script, &[verb, name]);
+    }
 }
 
 /// A liveness kill and a deletion are under way as it goes. Only in a cluster that is ours to break.
