@@ -5,18 +5,15 @@ CARGO_TEST = $(CARGO) test --workspace --exclude gate-loom
 # One target folder for everything; each fuzz target runs this long.
 FUZZ_SECONDS ?= 60
 
-.PHONY: check test test-local test-kubernetes soak bench deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
+.PHONY: check test test-kubernetes soak bench deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
 
 ## check: the quick part: format, lints, unit tests, the codec's tables
 check: fmt lint unit
 
-## test: installs what the tests need and runs everything
-test: test-local test-kubernetes
+## test: installs what the tests need and runs everything but what needs a whole cluster
+test: deps fmt lint unit loom proxy fuzz apiserver
 
-## test-local: what needs no cluster, and no root
-test-local: deps fmt lint unit loom proxy fuzz
-
-## test-kubernetes: builds a Kubernetes once, and runs everything that needs one; as root
+## test-kubernetes: what needs a Kubernetes, which is built once: its API server, and a whole cluster (as root)
 test-kubernetes: apiserver e2e
 
 ## soak: the long versions of what `test` runs in short
