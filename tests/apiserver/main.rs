@@ -4,6 +4,9 @@
 mod quiet;
 mod server;
 mod space;
+#[allow(dead_code)]
+#[path = "../proxy/support/wait.rs"]
+mod wait;
 
 use std::time::{Duration, Instant};
 

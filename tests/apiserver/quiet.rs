@@ -4,7 +4,6 @@ use std::future::ready;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kube::api::{Api, Patch, PatchParams};
@@ -26,6 +25,7 @@ use tower::util::MapRequestLayer;
 use crate::run;
 use crate::server::{PATIENCE, Server};
 use crate::space::{Space, until};
+use crate::wait::wait_until_async;
 
 /// Looks that must write nothing.
 const LOOKS: u64 = 20;
@@ -76,12 +76,7 @@ impl Process {
 }
 
 async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let waiting = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect(what);
+    wait_until_async(what, PATIENCE, async || is_so().then_some(()).ok_or(())).await;
 }
 
 fn report(namespace: &str, serves: bool) -> BackendReport {

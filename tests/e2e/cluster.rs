@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::command::{attempt, run};
+use crate::support::wait::wait_until_by_looks;
 
 /// How long to pause between two looks: a look is a kubectl.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -20,18 +21,9 @@ pub const LIMIT: Duration = Duration::from_mins(2);
 pub fn wait_until<T, E: Debug>(
     what: &str,
     limit: Duration,
-    mut look: impl FnMut() -> Result<T, E>,
+    look: impl FnMut() -> Result<T, E>,
 ) -> T {
-    let begin = Instant::now();
-    loop {
-        match look() {
-            Ok(seen) => return seen,
-            Err(seen) if begin.elapsed() > limit => {
-                panic!("waited {limit:?} for {what}; seen last: {seen:?}")
-            }
-            Err(_) => std::thread::sleep(PAUSE),
-        }
-    }
+    wait_until_by_looks(PAUSE, what, limit, look)
 }
 
 /// Fails where no cluster is named.

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::cluster::{LIMIT, Namespace, text, wait_until};
 use crate::flow::Flow;
 use crate::installation::{Installed, Mode, shared};
-use crate::objects::{Wanted, balancing, service, template};
+use crate::objects::{Wanted, balancing, service, stateful_set, template};
 use crate::support::plan::{Planned, Work};
 
 fn prepare<'a>(lastcall: &'a Installed, purpose: &str) -> App<'a> {
@@ -60,19 +60,11 @@ fn a_stateful_sets_pod_comes_back_under_its_name_and_serves() {
     let lastcall = shared(Mode::Exec);
     let mut app = prepare(&lastcall, "stateful");
     app.workload = "statefulset/app";
-    let wanted = Wanted::default();
-    let template = app.with_made(|made| template(&wanted, made));
-    let set = format!(
-        "apiVersion: apps/v1
-kind: StatefulSet
-metadata: {{name: app}}
-spec:
-  serviceName: app
-  replicas: 2
-  selector: {{matchLabels: {{app: app}}}}
-  template:
-{template}"
-    );
+    let wanted = Wanted {
+        replicas: 2,
+        ..Wanted::default()
+    };
+    let set = app.with_made(|made| stateful_set(&wanted, made));
     let parts = [balancing(&wanted), service().to_owned(), set];
     app.space.apply(&parts.join("---\n"));
     app.reach();

@@ -94,6 +94,23 @@ spec:
     )
 }
 
+/// The app as a `StatefulSet`.
+pub fn stateful_set(wanted: &Wanted, made: &Made) -> String {
+    let Wanted { replicas, .. } = wanted;
+    let template = template(wanted, made);
+    format!(
+        r"apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: app}}
+spec:
+  serviceName: app
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: app}}}}
+  template:
+{template}"
+    )
+}
+
 /// The pod's template, indented by 4. It passes `PodSecurity` restricted.
 pub fn template(wanted: &Wanted, made: &Made) -> String {
     let Wanted {

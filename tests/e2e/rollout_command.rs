@@ -7,7 +7,7 @@ use crate::clients::{Done, User, admin_state};
 use crate::cluster::{LIMIT, Namespace, object, text, wait_until};
 use crate::command::run;
 use crate::installation::{Installed, Mode, shared};
-use crate::objects::{Wanted, balancing, service, template};
+use crate::objects::{Wanted, balancing, service, stateful_set};
 
 /// The webhooks leave a namespace out that has this label.
 const NO_WEBHOOK: &str = "lastcall.dev/drain=disabled";
@@ -104,19 +104,11 @@ fn a_stateful_sets_older_pods_are_moved_without_a_lost_request() {
     let lastcall = shared(Mode::Exec);
     let mut app = prepare(&lastcall, "older-set");
     app.workload = "statefulset/app";
-    let wanted = Wanted::default();
-    let template = app.with_made(|made| template(&wanted, made));
-    let set = format!(
-        "apiVersion: apps/v1
-kind: StatefulSet
-metadata: {{name: app}}
-spec:
-  serviceName: app
-  replicas: 2
-  selector: {{matchLabels: {{app: app}}}}
-  template:
-{template}"
-    );
+    let wanted = Wanted {
+        replicas: 2,
+        ..Wanted::default()
+    };
+    let set = app.with_made(|made| stateful_set(&wanted, made));
     let parts = [balancing(&wanted), service().to_owned(), set];
     app.space.apply(&parts.join("---\n"));
     app.reach();

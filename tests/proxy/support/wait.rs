@@ -12,6 +12,17 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub fn wait_until<T, E: Debug>(
     what: &str,
     limit: Duration,
+    look: impl FnMut() -> Result<T, E>,
+) -> T {
+    wait_until_by_looks(PAUSE, what, limit, look)
+}
+
+/// The same where a look costs more: a pause of its own between two.
+#[track_caller]
+pub fn wait_until_by_looks<T, E: Debug>(
+    pause: Duration,
+    what: &str,
+    limit: Duration,
     mut look: impl FnMut() -> Result<T, E>,
 ) -> T {
     let begin = Instant::now();
@@ -21,7 +32,7 @@ pub fn wait_until<T, E: Debug>(
             Err(seen) if begin.elapsed() > limit => {
                 panic!("waited {limit:?} for {what}; seen last: {seen:?}")
             }
-            Err(_) => std::thread::sleep(PAUSE),
+            Err(_) => std::thread::sleep(pause),
         }
     }
 }
