@@ -18,31 +18,7 @@ use crate::model::report::{
 use crate::model::totals::{DataPlaneTotals, DrainTotals};
 use crate::model::{AdminState, EndpointId, Member, ObjectName, Snapshot, Target};
 
-/// An endpoint's report.
-pub(crate) fn endpoint(
-    address: &str,
-    state: ServiceState,
-    description: &str,
-    in_flight: u64,
-) -> EndpointReport {
-    EndpointReport {
-        address: address.to_owned(),
-        pod: None,
-        pod_uid: None,
-        state,
-        description: description.to_owned(),
-        reason: None,
-        admin_state: AdminState::Enabled,
-        weight: 1,
-        in_flight,
-        requests_total: 10,
-        cut_total: 0,
-        since_millis: 1000,
-        deadline_millis: None,
-        drain_millis: None,
-        holds: 0,
-    }
-}
+pub(crate) use crate::model::report::sample_endpoint as endpoint;
 
 /// A Backend's report in the namespace `default`.
 pub(crate) fn backend(name: &str, endpoints: Vec<EndpointReport>) -> BackendReport {

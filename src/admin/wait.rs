@@ -15,9 +15,9 @@ use super::schema::{WaitLine, WaitQuery};
 use super::watched::{Seen, Watched, covers};
 use super::{request, status};
 use crate::drain::TargetError;
-use crate::drain::ndjson::{self, Unfinished, millis};
+use crate::drain::ndjson::{self, Unfinished};
 use crate::model::Target;
-use crate::model::report::{BackendReport, EndpointReport};
+use crate::model::report::{BackendReport, EndpointReport, millis};
 
 /// How often the number in flight is read; changes of state come at once.
 const LOOK: Duration = Duration::from_millis(250);

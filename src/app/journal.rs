@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::drain::{Entry, Journal, ReleaseCause, Released};
+use crate::model::report::millis;
 use crate::model::totals::DrainTotals;
 
 /// The numbers of all drains and holds so far.
@@ -40,7 +41,7 @@ fn write_down(entry: &Entry) {
             tracing::info!(endpoint = %id, reason, in_flight, "drain started");
         }
         Entry::DrainCompleted { id, took, cut } => {
-            tracing::info!(endpoint = %id, took_ms = whole(took.as_millis()), cut, "drain completed");
+            tracing::info!(endpoint = %id, took_ms = millis(*took), cut, "drain completed");
         }
         Entry::DrainTimedOut { id, in_flight } => {
             tracing::warn!(endpoint = %id, in_flight, "drain timed out: cutting what is in flight");
@@ -75,8 +76,10 @@ fn write_down(entry: &Entry) {
 }
 
 fn log_release(key: &str, released: &Released) {
-    let held_ms = whole(released.held.as_millis());
-    let since_last_byte_us = whole(released.since_last_byte.as_micros());
+    let held_ms = millis(released.held);
+    // A wider number would be a text in JSON.
+    let since_last_byte_us =
+        u64::try_from(released.since_last_byte.as_micros()).unwrap_or(u64::MAX);
     let cut = released.cut;
     match released.cause {
         ReleaseCause::Drained => tracing::info!(key, held_ms, since_last_byte_us, cut, "released"),
@@ -85,11 +88,6 @@ fn log_release(key: &str, released: &Released) {
         }
         ReleaseCause::Deadline => tracing::warn!(key, held_ms, cut, "released at the deadline"),
     }
-}
-
-/// In JSON a wider number would be a text.
-fn whole(number: u128) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 fn count(entry: &Entry, totals: &mut DrainTotals) {

@@ -12,7 +12,7 @@ use super::client::{Client, in_query};
 use crate::admin::Route;
 use crate::admin::schema::{Goal, WaitLine};
 use crate::model::Target;
-use crate::model::report::EndpointReport;
+use crate::model::report::{EndpointReport, millis};
 
 /// The first pause before asking again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -146,7 +146,7 @@ impl Until<'_> {
             target: self.target.to_string(),
             goal: self.goal,
             reached,
-            millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            millis: millis(begun.elapsed()),
             cut,
             in_flight,
         }

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::{Running, Unprotected, backend_status, status};
 use crate::api::status::{BackendStatus, LoadBalancerStatus};
 use crate::api::{Backend, LoadBalancer};
+use crate::model::ObjectName;
 use crate::model::report::{
     BackendReport, DEREGISTERED, DEREGISTERING, EndpointReport, IN_SERVICE, ServiceState,
+    sample_endpoint,
 };
-use crate::model::{AdminState, ObjectName};
 use crate::plan::allotment::{Allotment, allot};
 use crate::plan::cluster::{Cluster, facts};
 use crate::plan::{Objects, plan};
@@ -62,23 +63,7 @@ fn running() -> Running {
 }
 
 fn endpoint(address: &str, state: ServiceState, description: &str) -> EndpointReport {
-    EndpointReport {
-        address: address.to_owned(),
-        pod: None,
-        pod_uid: None,
-        state,
-        description: description.to_owned(),
-        reason: None,
-        admin_state: AdminState::Enabled,
-        weight: 1,
-        in_flight: 4,
-        requests_total: 9,
-        cut_total: 0,
-        since_millis: 10_000,
-        deadline_millis: None,
-        drain_millis: None,
-        holds: 0,
-    }
+    sample_endpoint(address, state, description, 4)
 }
 
 fn report(endpoints: Vec<EndpointReport>) -> BackendReport {

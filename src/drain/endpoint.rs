@@ -10,7 +10,7 @@ use super::coordinator::{DataPlane, Emptied};
 use super::{Entry, Journal};
 use crate::gate::{Gate, Generation, State, Wake};
 use crate::model::drain::{Action, Causes, Drain, Event, Held, StoppingSince, wish};
-use crate::model::report::{EndpointReport, ServiceState, UNHEALTHY};
+use crate::model::report::{EndpointReport, ServiceState, UNHEALTHY, millis};
 use crate::model::{AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Member, Stopping};
 
 pub(super) struct Endpoint {
@@ -319,8 +319,4 @@ impl Endpoint {
             holds: self.holds,
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,8 +8,9 @@ use lastcall_hold::wire::{Cause, HoldLine};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Interval};
 
-use super::ndjson::{self, Unfinished, millis};
+use super::ndjson::{self, Unfinished};
 use super::{HoldUpdate, ReleaseCause, Released};
+use crate::model::report::millis;
 
 struct Lines {
     updates: UnboundedReceiver<HoldUpdate>,

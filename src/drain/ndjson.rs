@@ -52,8 +52,3 @@ impl From<Unfinished> for axum::Error {
         axum::Error::new(error)
     }
 }
-
-/// Whole milliseconds.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}

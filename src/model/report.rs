@@ -1,5 +1,7 @@
 //! What an endpoint reports: Classic ELB's states and descriptions, which people and scripts know.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::{AdminState, HostPattern, LoadBalancer, Protocol};
@@ -23,6 +25,11 @@ pub const DEREGISTERED: &str = "Instance is not currently registered with the Lo
 /// Unhealthy: no new work; what is in flight is completed, whatever the drain timeout is.
 pub const UNHEALTHY: &str =
     "Instance has failed at least the UnhealthyThreshold number of health checks consecutively";
+
+/// Whole milliseconds, as reports, lines and logs tell them.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// One endpoint, as status, CLI and metrics show it. Times are relative, in milliseconds, so that no
 /// reader needs our clock.
@@ -65,6 +72,33 @@ pub struct EndpointReport {
     pub drain_millis: Option<u64>,
     /// preStop calls that wait for it.
     pub holds: u64,
+}
+
+/// One for tests: since a second, of weight 1, 10 requests so far.
+#[cfg(test)]
+pub(crate) fn sample_endpoint(
+    address: &str,
+    state: ServiceState,
+    description: &str,
+    in_flight: u64,
+) -> EndpointReport {
+    EndpointReport {
+        address: address.to_owned(),
+        pod: None,
+        pod_uid: None,
+        state,
+        description: description.to_owned(),
+        reason: None,
+        admin_state: AdminState::Enabled,
+        weight: 1,
+        in_flight,
+        requests_total: 10,
+        cut_total: 0,
+        since_millis: 1000,
+        deadline_millis: None,
+        drain_millis: None,
+        holds: 0,
+    }
 }
 
 /// One Backend and its endpoints.

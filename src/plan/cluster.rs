@@ -156,6 +156,28 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// One for tests: ready, held when it is stopped, and nothing else known of it.
+    #[cfg(test)]
+    pub(crate) fn sample(name: ObjectName, uid: &str) -> Self {
+        Self {
+            name,
+            uid: uid.into(),
+            labels: Labels::default(),
+            ready: true,
+            deletion: None,
+            grace: Duration::from_secs(30),
+            original_grace: None,
+            min: Duration::ZERO,
+            over: false,
+            addresses: Box::default(),
+            ports: Box::default(),
+            admin_state: None,
+            containers: Box::default(),
+            node: None,
+            gaps: Box::default(),
+        }
+    }
+
     /// Why it is not held when it is stopped, for people; nothing where it is.
     pub fn unprotected(&self) -> Option<String> {
         self.gaps.first().map(ToString::to_string)

@@ -98,25 +98,11 @@ pub(super) fn callers(live: Option<&[Pod]>, seen: &[Arc<Pod>]) -> Vec<Named> {
 pub(super) mod tests {
     use super::*;
     use crate::plan::Objects;
-    use crate::plan::cluster::Labels;
 
     pub(in crate::app::cluster) fn pod(name: &str, id: Option<&str>) -> Pod {
         Pod {
-            name: ObjectName::new("shop", name),
-            uid: format!("uid-of-{name}").into(),
-            labels: id.map(|id| (HOOK_ID, id)).into_iter().collect::<Labels>(),
-            ready: true,
-            deletion: None,
-            grace: Duration::from_secs(30),
-            original_grace: None,
-            min: Duration::ZERO,
-            over: false,
-            addresses: Box::default(),
-            ports: Box::default(),
-            admin_state: None,
-            containers: Box::default(),
-            node: None,
-            gaps: Box::default(),
+            labels: id.map(|id| (HOOK_ID, id)).into_iter().collect(),
+            ..Pod::sample(ObjectName::new("shop", name), &format!("uid-of-{name}"))
         }
     }
 

@@ -114,7 +114,6 @@ pub(super) async fn follow_gone(
 pub(super) mod tests {
     use super::*;
     use crate::model::ObjectName;
-    use crate::plan::cluster::Labels;
     use std::time::Duration;
 
     pub(in crate::app::cluster) fn cluster(
@@ -124,26 +123,15 @@ pub(super) mod tests {
     ) -> Cluster {
         let name = ObjectName::new("shop", "web-1");
         let pod = Pod {
-            name: name.clone(),
-            uid: "uid-1".into(),
-            labels: Labels::default(),
             ready,
             deletion,
-            grace: Duration::from_secs(30),
-            original_grace: None,
-            min: Duration::ZERO,
-            over: false,
-            addresses: Box::default(),
-            ports: Box::default(),
-            admin_state: None,
             containers: [Container {
                 name: "app".into(),
                 restarts,
                 ready,
             }]
             .into(),
-            node: None,
-            gaps: Box::default(),
+            ..Pod::sample(name.clone(), "uid-1")
         };
         Cluster {
             pods: [(name, Arc::new(pod))].into(),

@@ -22,6 +22,7 @@ use super::client::Client;
 use super::cluster::Cluster;
 use super::place::ClusterOptions;
 use super::reach::{Output, block_on};
+use crate::model::report::millis;
 use choice::{Choice, choose};
 use known::Known;
 use moving::{Mark, Moved, Mover};
@@ -190,9 +191,7 @@ fn note(row: &mut Row, moved: &Moved) {
     row.action = Action::Moved;
     row.cut = moved.cut;
     row.replaced_by.clone_from(&moved.replaced_by);
-    row.drain_millis = moved
-        .drain
-        .map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    row.drain_millis = moved.drain.map(millis);
 }
 
 fn not_better(why: &str) -> Failure {

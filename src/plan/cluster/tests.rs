@@ -14,25 +14,14 @@ fn name(name: &str) -> ObjectName {
 /// A pod that is ready, with one container and its port `http`.
 pub(super) fn pod(of: &str, uid: &str, address: &str) -> Pod {
     Pod {
-        name: name(of),
-        uid: uid.into(),
         labels: [("app", "web")].into_iter().collect(),
-        ready: true,
-        deletion: None,
-        grace: Duration::from_secs(30),
-        original_grace: None,
-        min: Duration::ZERO,
-        over: false,
         addresses: [address.parse().unwrap()].into(),
         ports: [PodPort {
             name: "http".into(),
             port: 8080,
         }]
         .into(),
-        admin_state: None,
-        containers: [].into(),
-        node: None,
-        gaps: Box::default(),
+        ..Pod::sample(name(of), uid)
     }
 }
 
