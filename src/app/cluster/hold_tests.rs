@@ -25,7 +25,8 @@ use crate::tls_port;
 const NAME: &str = "lastcall-hook.lastcall.svc";
 const TOKEN: &str = "the-pods-token";
 
-struct Idle;
+/// A data plane that does nothing.
+pub(super) struct Idle;
 
 impl DataPlane for Idle {
     fn publish(&self, _: Published) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {

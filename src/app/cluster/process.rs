@@ -72,3 +72,57 @@ impl controller::Process for Process {
         self.draining.changes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::cluster::hold_tests::Idle;
+    use crate::app::data_plane::NoCluster;
+    use crate::drain::Coordinator;
+    use crate::model::{
+        AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Member, ObjectName, Policy,
+        Snapshot, Target,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn one_report_serves_all_who_ask_until_a_state_changes_or_its_numbers_are_old() {
+        let backend = ObjectName::new("shop", "web");
+        let address = ([10, 0, 0, 7], 80).into();
+        let id = EndpointId {
+            backend: backend.clone(),
+            member: Member::Static(address),
+        };
+        let snapshot = Snapshot {
+            backends: vec![Backend {
+                name: backend.clone(),
+                endpoints: vec![EndpointSpec::fixed(id, address, 1, AdminState::Enabled)],
+                policy: Policy::RoundRobin,
+                admin_state: AdminState::Enabled,
+                draining: DrainPolicy::default(),
+            }],
+            ..Snapshot::default()
+        };
+        let (coordinator, draining) =
+            Coordinator::new(1, Arc::new(Idle), Arc::new(NoCluster), Arc::new(|_| ()));
+        tokio::spawn(coordinator.run());
+        draining.configure(Arc::new(snapshot)).await.unwrap();
+        let process = Process::new(draining.clone(), watch::channel(Arc::default()).1);
+        let look = async || process.report().await.unwrap();
+
+        let first = look().await;
+        assert!(Arc::ptr_eq(&first, &look().await), "asked for twice");
+        let target = Target {
+            backend,
+            address: Some(address),
+        };
+        let mut changes = draining.changes();
+        changes.mark_unchanged();
+        let set = draining.set_admin_state(target, AdminState::Disabled, None);
+        set.await.unwrap();
+        changes.changed().await.unwrap();
+        let changed = look().await;
+        assert_eq!((first[0].in_service, changed[0].in_service), (1, 0));
+        tokio::time::advance(FRESH).await;
+        assert!(!Arc::ptr_eq(&changed, &look().await), "old numbers");
+    }
+}

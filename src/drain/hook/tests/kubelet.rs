@@ -508,3 +508,14 @@ async fn not_one_byte_is_sent_before_the_release() {
     assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
     assert_eq!(scene.parts.calls.ended(LIMIT).await, 0);
 }
+
+/// Or a process that is leaving would end between the release and its answer.
+#[tokio::test(start_paused = true)]
+async fn a_call_is_under_way_until_its_answer_was_taken() {
+    let scene = Scene::new(&["a", "b"], &[("a", true)]).await;
+    let response = timeout(LIMIT, scene.call()).await.unwrap().unwrap();
+    assert_eq!(scene.parts.calls.ended(Duration::ZERO).await, 1);
+    let body = axum::body::to_bytes(response.into_body(), 10_000).await;
+    assert!(!body.unwrap().is_empty());
+    assert_eq!(scene.parts.calls.ended(Duration::ZERO).await, 0);
+}
