@@ -274,9 +274,8 @@ impl Planes {
             // One replica has nobody to hand a call over to.
             peer_ready: watch::channel(false).1,
         });
-        let configurator = Arc::clone(&self.configurator);
         let reviewing = webhook::Reviewing {
-            configurator,
+            configurator: Arc::clone(&self.configurator),
             counts: Arc::clone(&self.reviews),
         };
         webhook::serve(args, &self.client, prepared, hooks, reviewing).await?;

@@ -109,7 +109,7 @@ pub enum Leaving {
     Unknown,
 }
 
-/// What must be looked up live, past every cache (Law 5); `source` implements it.
+/// What must be looked up live, past every cache (Law 5); `app` has `source` do it.
 pub trait LiveLookup: Send + Sync {
     /// Whether the server of the hold is being stopped.
     fn leaving(&self, key: &HoldKey) -> Pin<Box<dyn Future<Output = Leaving> + Send>>;

@@ -48,7 +48,7 @@ pub struct Caller {
     pub uid: Arc<str>,
 }
 
-/// What the hook server has to ask of the cluster; `source` implements it.
+/// What the hook server has to ask of the cluster; `app` answers it by what `source` watches.
 pub trait Cluster: Send + Sync {
     /// The pod that shows this token.
     fn caller<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Caller, Refusal>>;
