@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
@@ -219,8 +220,11 @@ fn image() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
     IMAGE.get_or_init(|| {
         brought_image().unwrap_or_else(|| {
-            let script = tree("tests/e2e/image");
-            run(&script.display().to_string(), &[]).trim().to_owned()
+            // `lastcall-hold` lies beside it.
+            let programs = Path::new(env!("CARGO_BIN_EXE_lastcall")).parent();
+            let programs = programs.expect("a folder").display().to_string();
+            let script = tree("tests/e2e/image").display().to_string();
+            run(&script, &[&programs]).trim().to_owned()
         })
     })
 }
