@@ -11,6 +11,7 @@ pub mod identity;
 pub mod release;
 pub mod report;
 pub mod snapshot;
+pub mod stream;
 pub mod target;
 pub mod totals;
 
@@ -20,4 +21,5 @@ pub use snapshot::{
     Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts, Snapshot,
     Stopping, WeightedBackend,
 };
+pub use stream::{ProxyVersion, StreamRoutes};
 pub use target::Target;

@@ -106,6 +106,7 @@ fn what_resolves_is_planned_whole() {
             port: 80,
             protocol: Protocol::Http,
             hostname: Some(HostPattern::Suffix(".example.com".into())),
+            proxy_protocol: false,
         }]
     );
     let route = &shop.routes[0];

@@ -179,6 +179,7 @@ mod tests {
             listeners: vec![],
             routes,
             default_backend: default.map(|b| to(b, 1)),
+            streams: crate::model::StreamRoutes::default(),
             limits: crate::model::Limits::default(),
             timeouts: crate::model::ClientTimeouts::default(),
             allowed_sources: vec![],

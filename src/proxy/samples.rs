@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec, Limits, Listener,
     LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts, Snapshot,
-    WeightedBackend,
+    StreamRoutes, WeightedBackend,
 };
 
 /// A LoadBalancer without routes, with these listeners.
@@ -16,12 +16,14 @@ pub(super) fn load_balancer(listeners: &[(&str, u16)]) -> LoadBalancer {
         port: *port,
         protocol: Protocol::Http,
         hostname: None,
+        proxy_protocol: false,
     };
     LoadBalancer {
         name: ObjectName::new("default", "lb"),
         listeners: listeners.iter().map(listener).collect(),
         routes: vec![],
         default_backend: None,
+        streams: StreamRoutes::default(),
         limits: Limits::default(),
         timeouts: ClientTimeouts::default(),
         allowed_sources: vec![],
@@ -55,6 +57,7 @@ pub(super) fn serving(port: u16, endpoint: SocketAddr) -> (EndpointId, Arc<Snaps
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
+        send_proxy: None,
     };
     let default_backend = WeightedBackend {
         backend: 0,

@@ -11,7 +11,7 @@ use lastcall::gate::{Gate, Generation, State, Wake};
 use lastcall::model::{
     AdminState, Backend as ModelBackend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec,
     Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts,
-    Snapshot, WeightedBackend,
+    Snapshot, StreamRoutes, WeightedBackend,
 };
 use lastcall::proxy::Workers;
 
@@ -84,6 +84,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
             port,
             protocol: Protocol::Http,
             hostname: None,
+            proxy_protocol: false,
         }],
         routes: Vec::new(),
         default_backend: Some(WeightedBackend {
@@ -92,6 +93,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
             timeouts: RouteTimeouts::default(),
             retry: Retry::default(),
         }),
+        streams: StreamRoutes::default(),
         limits,
         timeouts: ClientTimeouts::default(),
         allowed_sources: Vec::new(),
@@ -103,6 +105,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
+        send_proxy: None,
     };
     Snapshot {
         load_balancers: vec![load_balancer],

@@ -99,6 +99,7 @@ mod tests {
                 policy: Policy::RoundRobin,
                 admin_state: AdminState::Enabled,
                 draining: DrainPolicy::default(),
+                send_proxy: None,
             }],
             ..Snapshot::default()
         };
