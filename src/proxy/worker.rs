@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::BufferPool;
 use super::rng::Rng;
+use super::splice::PipePool;
 use super::stats::{Stats, WorkerStats};
 use crate::gate::{Generation, WorkerSlot, WorkerTicket};
 use crate::model::EndpointId;
@@ -58,6 +59,7 @@ pub(super) enum Shutdown {
 pub struct Worker {
     pub(super) slot: Rc<WorkerSlot>,
     pub(super) buffers: Rc<BufferPool>,
+    pub(super) pipes: Rc<PipePool>,
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
@@ -87,6 +89,7 @@ impl Worker {
         let worker = Rc::new(Self {
             slot: Rc::new(ticket.claim()),
             buffers: Rc::default(),
+            pipes: Rc::default(),
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),

@@ -5,7 +5,6 @@
 //! read to its end and the request was sent or given up.
 
 use std::io;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -21,21 +20,11 @@ use super::outgoing::Outgoing;
 use super::relay::BodyRelay;
 use super::upload::Upload;
 use super::{closing, on};
-use crate::gate::{Gate, InFlight};
+use crate::gate::InFlight;
 use crate::model::{ClientTimeouts, RouteTimeouts};
 use crate::proxy::buffer::Buffer;
-use crate::proxy::upstream::Upstream;
+use crate::proxy::pick::Picked;
 use crate::proxy::worker::Worker;
-
-/// An endpoint that was picked, as its gate's guard holds it.
-#[derive(Clone, Debug)]
-pub(super) struct Picked(pub(super) Rc<Upstream>);
-
-impl AsRef<Gate> for Picked {
-    fn as_ref(&self) -> &Gate {
-        self.0.as_ref().as_ref()
-    }
-}
 
 /// A connection to an endpoint, in use.
 #[derive(Debug)]
