@@ -6,6 +6,7 @@ pub mod connection_counts;
 pub mod http1;
 mod keep_alive;
 pub mod listener;
+mod origin;
 mod pick;
 pub mod proxy_protocol;
 pub mod respond;

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use super::upstream::Upstream;
 use super::worker::{Pool, Worker};
 use crate::gate::{Admission, Gate, InFlight};
+use crate::model::ProxyVersion;
 
-/// An endpoint that was picked, as its gate's guard holds it.
+/// An endpoint that was picked, as its gate's guard holds it, and how it is told of the client: as the
+/// configuration said at that moment.
 #[derive(Clone, Debug)]
-pub(super) struct Picked(pub(super) Rc<Upstream>);
+pub(super) struct Picked(pub(super) Rc<Upstream>, pub(super) Option<ProxyVersion>);
 
 impl AsRef<Gate> for Picked {
     fn as_ref(&self) -> &Gate {
@@ -33,7 +35,9 @@ pub(super) fn pick(
             pool.balancer
                 .pick(&pool.endpoints, &passed_over, &worker.rng)?
         };
-        let picked = Picked(Rc::clone(&pool.endpoints[at]));
+        let upstream = Rc::clone(&pool.endpoints[at]);
+        let tells = upstream.send_proxy();
+        let picked = Picked(upstream, tells);
         match InFlight::enter(picked, &worker.slot, Admission::New) {
             Ok(in_flight) => return Some((at, in_flight)),
             Err(_) => refused.push(at),

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::balance::Candidate;
+use super::proxy_protocol::{self, Addresses};
 use crate::gate::{Gate, Generation, State};
-use crate::model::EndpointId;
+use crate::model::{EndpointId, ProxyVersion};
 
 /// Kept connections to one endpoint, for each worker.
 const MAX_IDLE: usize = 128;
@@ -28,6 +30,8 @@ pub struct Upstream {
     pub key: u64,
     gate: Arc<Gate>,
     weight: Cell<u32>,
+    /// Each connection begins with a PROXY header.
+    send_proxy: Cell<Option<ProxyVersion>>,
     idle: RefCell<Vec<Idle>>,
 }
 
@@ -35,6 +39,8 @@ pub struct Upstream {
 struct Idle {
     stream: TcpStream,
     until: Instant,
+    /// Whose it is, where the endpoint was told: it believes that of all that comes on it.
+    told: Option<Box<Addresses>>,
 }
 
 impl AsRef<Gate> for Upstream {
@@ -66,6 +72,7 @@ impl Upstream {
             key,
             gate,
             weight: Cell::new(1),
+            send_proxy: Cell::new(None),
             idle: RefCell::default(),
         }
     }
@@ -90,10 +97,24 @@ impl Upstream {
         self.weight.set(weight);
     }
 
-    /// Takes a kept connection, the one used last, that the endpoint has not closed.
-    pub fn reuse(&self, now: Instant) -> Option<TcpStream> {
+    /// How its connections tell of the client, from the next on.
+    pub fn set_send_proxy(&self, version: Option<ProxyVersion>) {
+        if self.send_proxy.replace(version) != version {
+            // What is kept has said other things than are wanted now.
+            self.close_idle();
+        }
+    }
+
+    /// How the endpoint is told whose each connection is; absent where it is not.
+    pub fn send_proxy(&self) -> Option<ProxyVersion> {
+        self.send_proxy.get()
+    }
+
+    /// Takes a kept connection, the one used last, that the endpoint has not closed; one of this client's,
+    /// where the endpoint was told whose it is.
+    pub fn reuse(&self, now: Instant, client: Option<&Addresses>) -> Option<TcpStream> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { stream, until }) = idle.pop() {
+        while let Some(Idle { stream, until, .. }) = take_last(&mut idle, client) {
             if now < until && is_quiet(&stream) {
                 return Some(stream);
             }
@@ -101,14 +122,26 @@ impl Upstream {
         None
     }
 
-    /// Keeps a connection for the next request, for `keep` at the most.
-    pub fn keep(&self, stream: TcpStream, keep: Duration, now: Instant) {
+    /// Keeps a connection for the next request, for `keep` at the most; for this client's, where the endpoint
+    /// was told whose it is.
+    pub fn keep(
+        &self,
+        stream: TcpStream,
+        keep: Duration,
+        now: Instant,
+        client: Option<Box<Addresses>>,
+    ) {
+        if client.is_some() != self.send_proxy.get().is_some() {
+            // It was made when the configuration said otherwise.
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         // What a closed gate has had for connections was dropped when it closed (PITFALLS 14).
         if self.gate.phase().state != State::Closed && idle.len() < MAX_IDLE && !keep.is_zero() {
             idle.push(Idle {
                 stream,
                 until: now + keep,
+                told: client,
             });
         }
     }
@@ -136,6 +169,32 @@ impl Upstream {
         stream.set_nodelay(true)?;
         super::keep_alive::watch(&stream);
         Ok(stream)
+    }
+
+    /// Connects, and says first whose the connection is where that is wanted. None of the client's own bytes
+    /// are sent by this.
+    pub async fn connect_telling(
+        &self,
+        told: Option<(ProxyVersion, Addresses)>,
+    ) -> io::Result<TcpStream> {
+        let mut stream = self.connect().await?;
+        if let Some((version, client)) = told {
+            let mut header = Vec::new();
+            proxy_protocol::write(version, &client, &mut header);
+            stream.write_all(&header).await?;
+        }
+        Ok(stream)
+    }
+}
+
+/// The one that was kept last of those that this client may use.
+fn take_last(idle: &mut Vec<Idle>, client: Option<&Addresses>) -> Option<Idle> {
+    match client {
+        None => idle.pop(),
+        Some(_) => {
+            let at = idle.iter().rposition(|one| one.told.as_deref() == client)?;
+            Some(idle.remove(at))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod accept;
 mod connections;
+mod introduced;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -150,8 +150,14 @@ impl<'a> Way<'a> {
             let Some(pipe) = pipe else {
                 return Poll::Ready(Ok(None));
             };
+            // What the buffer was lent is for others now.
+            self.buffer.release_if_empty();
             let pipe = self.pipe.insert(pipe);
             match source.try_io(Interest::READABLE, || pipe.fill(source)) {
+                Ok(0) => {
+                    self.pipe = None;
+                    return Poll::Ready(Ok(Some(0)));
+                }
                 Ok(count) => {
                     self.brought += count as u64;
                     return Poll::Ready(Ok(Some(count)));

@@ -145,10 +145,12 @@ impl Connection {
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
     ) -> Result<(TcpStream, bool), Tried> {
-        let upstream = &in_flight.endpoint().0;
+        let Picked(upstream, tells) = in_flight.endpoint();
         let now = Instant::now();
+        // Asked of the socket only where an endpoint wants to know.
+        let told = tells.map(|version| (version, self.client.addresses()));
         if attempts.may_reuse()
-            && let Some(stream) = upstream.reuse(now)
+            && let Some(stream) = upstream.reuse(now, told.as_ref().map(|(_, client)| client))
         {
             self.worker.stats().upstream_reuses.add(1);
             return Ok((stream, true));
@@ -159,7 +161,10 @@ impl Connection {
             .deadline
             .map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
         let connected = {
-            let mut connecting = std::pin::pin!(tokio::time::timeout(left, upstream.connect()));
+            let mut connecting = std::pin::pin!(tokio::time::timeout(
+                left,
+                upstream.connect_telling(told)
+            ));
             let control = &self.client.registered.control;
             poll_fn(|cx| {
                 if control.cut.get() {

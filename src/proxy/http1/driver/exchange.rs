@@ -307,7 +307,9 @@ impl<'a> Exchange<'a> {
             .map(|t| t.saturating_sub(std::time::Duration::from_secs(1)));
         let keep = theirs.map_or(ours, |theirs| theirs.min(ours));
         if let Some(stream) = self.link.take_stream() {
-            in_flight.endpoint().0.keep(stream, keep, self.now);
+            let Picked(upstream, tells) = in_flight.endpoint();
+            let told = tells.map(|_| Box::new(self.client.addresses()));
+            upstream.keep(stream, keep, self.now, told);
         }
     }
 

@@ -12,13 +12,13 @@ mod outgoing;
 mod relay;
 mod upload;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
 
 use super::{ClientConnection, Event, Next, RequestHead};
 use crate::model::ClientTimeouts;
+use crate::proxy::origin::Origin;
 use crate::proxy::respond::Answer;
 use crate::proxy::router::{Destination, listener_serves};
 use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
@@ -36,13 +36,13 @@ impl Connection {
     /// A connection just accepted.
     pub(in crate::proxy) fn new(
         stream: TcpStream,
-        peer: SocketAddr,
+        origin: Origin,
         port: u16,
         worker: Rc<Worker>,
         registered: Registered,
     ) -> Self {
         Self {
-            client: Client::new(stream, peer, Rc::clone(&worker), registered),
+            client: Client::new(stream, origin, Rc::clone(&worker), registered),
             state: ClientConnection::new(),
             worker,
             port,
