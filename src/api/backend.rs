@@ -81,6 +81,13 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
 #[x_kube(
     validation = Rule::new("[has(self.service), has(self.pods), has(self.static)].exists_one(x, x)")
         .message("exactly one of service, pods and static must say where the endpoints are"),
+    validation = Rule::new("self.protocol != 'TCP' || !has(self.retry)")
+        .message("retry is for HTTP: a TCP connection that cannot be made is always tried on another endpoint, one that was made never")
+        .field_path(".retry"),
+    validation = Rule::new(
+        "self.protocol != 'TCP' || !has(self.timeouts) || !(has(self.timeouts.request) || has(self.timeouts.responseHead) || has(self.timeouts.backendIdle))")
+        .message("request, responseHead and backendIdle are for HTTP: with protocol TCP only connect and tunnelIdle count")
+        .field_path(".timeouts"),
 )]
 pub struct BackendSpec {
     /// The endpoints of a Service, by its EndpointSlices.
@@ -97,6 +104,10 @@ pub struct BackendSpec {
     /// What endpoints speak.
     #[serde(default)]
     pub protocol: BackendProtocol,
+    /// Each connection to an endpoint begins with a header of the PROXY protocol, in this version, which tells
+    /// of the client. A connection that is kept serves that client only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_proxy_protocol: Option<ProxyProtocol>,
     /// What is wanted of the whole Backend. An endpoint's own, where not Enabled, wins.
     #[serde(default)]
     pub admin_state: AdminState,
@@ -170,7 +181,8 @@ fn one() -> u32 {
     1
 }
 
-/// HTTP is HTTP/1.1 in clear text.
+/// HTTP is HTTP/1.1 in clear text. TCP is whatever clients and endpoints speak: for listeners of protocol TCP
+/// and TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum BackendProtocol {
@@ -178,6 +190,19 @@ pub enum BackendProtocol {
     #[default]
     #[serde(rename = "HTTP")]
     Http,
+    /// Bytes.
+    #[serde(rename = "TCP")]
+    Tcp,
+}
+
+/// V1 is a line of text, V2 is binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Enabled takes new work. Draining takes none, and what it has may finish. Disabled takes none, and

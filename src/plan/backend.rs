@@ -6,7 +6,9 @@ use super::Facts;
 use super::draining::{self, Merged, Users};
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, backend as written};
-use crate::model::{AdminState, Backend, EndpointId, EndpointSpec, Member, ObjectName, Policy};
+use crate::model::{
+    AdminState, Backend, EndpointId, EndpointSpec, Member, ObjectName, Policy, ProxyVersion,
+};
 
 /// Plans one Backend that the given LoadBalancers use.
 pub(super) fn plan(
@@ -38,6 +40,10 @@ pub(super) fn plan(
         },
         admin_state: admin_state(spec.admin_state),
         draining: merged.policy,
+        send_proxy: spec.send_proxy_protocol.map(|version| match version {
+            written::ProxyProtocol::V1 => ProxyVersion::V1,
+            written::ProxyProtocol::V2 => ProxyVersion::V2,
+        }),
     };
     (backend, verdict)
 }

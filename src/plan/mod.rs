@@ -12,10 +12,13 @@ pub mod cluster;
 mod draining;
 mod load_balancer;
 mod ports;
+mod streams;
 mod verdict;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
 
