@@ -28,6 +28,7 @@ pub fn free_port() -> u16 {
 pub struct Config {
     /// The port of the one listener.
     pub port: u16,
+    listener: String,
     load_balancer: Vec<String>,
     backends: Vec<(String, Vec<String>, Vec<String>)>,
     flags: Vec<String>,
@@ -38,12 +39,24 @@ impl Config {
     pub fn new(endpoints: &[SocketAddr]) -> Self {
         let mut config = Self {
             port: free_port(),
+            listener: "protocol: HTTP".to_owned(),
             load_balancer: vec!["defaultBackend: {name: web}".to_owned()],
             backends: Vec::new(),
             flags: Vec::new(),
         };
         config.set_endpoints("web", endpoints);
         config
+    }
+
+    /// Gives the one listener other fields, as flow YAML without braces: `protocol: TCP, proxyProtocol: true`.
+    pub fn listener(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.listener);
+        self
+    }
+
+    /// For TCP: the listener's protocol, and that of `web`.
+    pub fn tcp(self) -> Self {
+        self.listener("protocol: TCP").backend("web", "protocol: TCP")
     }
 
     /// Adds a line (or lines) of YAML to the `LoadBalancer`'s spec:
@@ -119,8 +132,8 @@ impl Config {
     pub fn yaml(&self) -> String {
         let mut text = format!(
             "apiVersion: lastcall.dev/v1alpha1\nkind: LoadBalancer\nmetadata: {{name: test}}\nspec:\n  \
-             listeners: [{{name: http, port: {}, protocol: HTTP}}]\n",
-            self.port
+             listeners: [{{name: http, port: {}, {}}}]\n",
+            self.port, self.listener
         );
         indent(&mut text, &self.load_balancer);
         for (name, endpoints, lines) in &self.backends {

@@ -12,6 +12,7 @@ pub mod backend;
 pub mod client;
 pub mod config;
 pub mod lastcall;
+pub mod raw_server;
 pub mod wait;
 
 pub use ::lastcall::cli::demo::{load, plan, record};
@@ -21,4 +22,5 @@ pub use backend::{Backend, Seen, Step};
 pub use client::{End, RawClient};
 pub use config::{Config, free_port};
 pub use lastcall::Lastcall;
+pub use raw_server::RawServer;
 pub use wait::{wait_until, wait_until_async};
