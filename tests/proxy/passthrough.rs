@@ -158,6 +158,7 @@ fn a_default_backend_takes_what_no_route_does_within_the_listeners_own_host() {
     for host in ["a.example.com", "127.0.0.1"] {
         assert!(ask(&lastcall, &[&server], host).is_ok(), "{host}");
     }
+    drop(lastcall);
     let narrow = format!("{LISTENER}, hostname: '*.example.com'");
     let lastcall = Lastcall::start(base.listener(&narrow));
     assert!(ask(&lastcall, &[&server], "a.example.com").is_ok());

@@ -113,13 +113,17 @@ fn a_connection_on_which_nothing_happens_is_reset_and_one_that_is_used_is_not() 
     let (mut idle, mut at_server) = through(&lastcall, &server);
     let (mut used, mut used_at_server) = through(&lastcall, &server);
     let begin = std::time::Instant::now();
-    while idle.end_now() == End::Open {
+    let end = loop {
+        match idle.end_now() {
+            End::Open => {}
+            end => break end,
+        }
         used.send("x");
         used_at_server.read_exactly(1);
         std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    };
     assert!(begin.elapsed() >= std::time::Duration::from_millis(900));
-    assert_eq!(idle.read_to_end().1, End::Reset);
+    assert_eq!(end, End::Reset);
     assert_eq!(at_server.read_to_end(), (Vec::new(), End::Reset));
     used.send("still here");
     used_at_server.read_until("still here");
