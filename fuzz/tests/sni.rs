@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bolero::check;
-use lastcall::proxy::sni::{MAX_HELLO, parse};
+use lastcall::proxy::sni::{Hello, MAX_HELLO, parse};
 use lastcall_fuzz::{Choices, Shown, effort, message_with};
 use rustls::server::Acceptor;
 
@@ -79,25 +79,27 @@ fn check_input(input: &[u8], cut: usize) {
         assert_eq!(whole, early, "decided after {cut} bytes");
     }
     assert!(whole != Ok(None) || input.len() < 2 * MAX_HELLO);
-    let Some(host) = host_by_rustls(input) else {
+    let Some(accepted) = by_rustls(input) else {
         return;
     };
     // It may be refused where rustls is more lenient, but no other host is found.
     if let Ok(found) = whole {
-        let found = found.expect("rustls has read it whole").host;
-        assert_eq!(found.as_deref(), host.as_deref());
+        assert_eq!(found, Some(accepted));
     }
 }
 
-/// The host, if rustls accepts the message.
-fn host_by_rustls(input: &[u8]) -> Option<Option<String>> {
+/// What rustls reads, if it accepts the message.
+fn by_rustls(input: &[u8]) -> Option<Hello> {
     let mut acceptor = Acceptor::default();
     let mut rest = input;
     while !rest.is_empty() {
         acceptor.read_tls(&mut rest).ok()?;
         if let Some(accepted) = acceptor.accept().ok()? {
-            let name = accepted.client_hello().server_name().map(str::to_owned);
-            return Some(name.map(|name| name.to_ascii_lowercase()));
+            let hello = accepted.client_hello();
+            let host = hello
+                .server_name()
+                .map(|name| name.to_ascii_lowercase().into());
+            return Some(Hello { host });
         }
     }
     None

@@ -169,7 +169,7 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Only requests for this host are served, a name or a wildcard such as *.example.com; all where
     /// absent. With protocol TLS it is the host name in the client's first message (SNI); who asks for
-    /// another, or for none, gets the alert unrecognized_name.
+    /// another, or for none, is told so by a TLS alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = HOSTNAME))]
     pub hostname: Option<String>,

@@ -85,7 +85,10 @@ fn requests_and_tls_connections_share_a_load_balancer_by_what_their_backends_spe
     assert_eq!(shop.streams.routes.len(), 1);
     let stream = &shop.streams.routes[0];
     assert_eq!(names(&plan, &stream.backends), ["db", "mq"]);
-    assert_eq!(stream.hostnames, [crate::model::HostPattern::new("*.example.com")]);
+    assert_eq!(
+        stream.hostnames,
+        [crate::model::HostPattern::new("*.example.com")]
+    );
     assert_eq!(shop.streams.default_backend, None);
     assert!(shop.default_backend.is_some());
     assert!(refs(&plan).0, "{:?}", refs(&plan));
@@ -138,10 +141,19 @@ fn what_its_listeners_cannot_use_is_out_of_service_and_named() {
         assert_eq!((met, reason), (false, "ProtocolMismatch"), "{spec}");
         assert!(message.contains(words), "{message}\nfor {spec}");
         assert_eq!(only(&plan).listeners.len(), 1, "it keeps its port");
-        assert_eq!(only(&plan).streams.default_backend.is_some(), words.contains("HTTP") && spec["defaultBackend"]["name"] == "db");
+        assert_eq!(
+            only(&plan).streams.default_backend.is_some(),
+            words.contains("HTTP") && spec["defaultBackend"]["name"] == "db"
+        );
         let routes = only(&plan).routes.iter().chain(&only(&plan).streams.routes);
-        let left: Vec<_> = routes.flat_map(|route| names(&plan, &route.backends)).collect();
-        let kept: &[&str] = if words.contains("does not speak") { &["db"] } else { &[] };
+        let left: Vec<_> = routes
+            .flat_map(|route| names(&plan, &route.backends))
+            .collect();
+        let kept: &[&str] = if words.contains("does not speak") {
+            &["db"]
+        } else {
+            &[]
+        };
         assert_eq!(left, kept, "{spec}");
     }
 }
@@ -182,7 +194,12 @@ fn the_proxy_protocol_is_planned_both_ways() {
     };
     let plan = plan(&objects, &Facts::default());
     assert!(only(&plan).listeners[0].proxy_protocol);
-    let sent: Vec<_> = plan.snapshot.backends.iter().map(|one| one.send_proxy).collect();
+    let sent: Vec<_> = plan
+        .snapshot
+        .backends
+        .iter()
+        .map(|one| one.send_proxy)
+        .collect();
     assert_eq!(sent, [Some(ProxyVersion::V1), Some(ProxyVersion::V2)]);
 }
 

@@ -120,7 +120,8 @@ impl Separation<'_> {
                 kind.backend(),
                 kind.listener()
             );
-            self.faults.push(Fault::new(format!("{field}.backends"), message));
+            self.faults
+                .push(Fault::new(format!("{field}.backends"), message));
             route.backends.clear();
             self.keep_for_requests(route.clone());
             self.keep_for_streams(route);
@@ -140,8 +141,10 @@ impl Separation<'_> {
 
     /// Leaves out what speaks something else than the route's first Backend.
     fn of_one_kind(&mut self, kind: Kind, field: &str, route: &mut Route) {
-        let (same, other): (Vec<_>, Vec<_>) =
-            route.backends.iter().partition(|one| self.kind(one) == kind);
+        let (same, other): (Vec<_>, Vec<_>) = route
+            .backends
+            .iter()
+            .partition(|one| self.kind(one) == kind);
         for one in other {
             let message = format!(
                 "Backend {} does not speak {}, as the first of this route does",
@@ -166,7 +169,8 @@ impl Separation<'_> {
         ];
         for (name, _) in asked.iter().filter(|(_, is_asked)| *is_asked) {
             let message = "is for HTTP, and its Backend speaks TCP: leave it out";
-            self.faults.push(Fault::new(format!("{field}.{name}"), message));
+            self.faults
+                .push(Fault::new(format!("{field}.{name}"), message));
             route.backends.clear();
         }
     }
@@ -210,11 +214,7 @@ impl Separation<'_> {
                 self.spoken.http,
                 has_default || !self.requests.is_empty(),
             ),
-            (
-                Kind::Streams,
-                self.spoken.tls,
-                !self.streams.is_empty(),
-            ),
+            (Kind::Streams, self.spoken.tls, !self.streams.is_empty()),
         ] {
             if is_spoken && !is_served {
                 let message = format!(

@@ -82,6 +82,12 @@ impl PipePool {
         Some(Pipe { read, write })
     }
 
+    /// Pipes that there are.
+    #[cfg(test)]
+    pub fn made(&self) -> usize {
+        self.made.get()
+    }
+
     /// Splicing does not work between these sockets, or at all (a sandbox may forbid it).
     pub fn rest(&self) {
         self.pause.set(PAUSE);

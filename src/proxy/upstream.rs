@@ -189,13 +189,11 @@ impl Upstream {
 
 /// The one that was kept last of those that this client may use.
 fn take_last(idle: &mut Vec<Idle>, client: Option<&Addresses>) -> Option<Idle> {
-    match client {
-        None => idle.pop(),
-        Some(_) => {
-            let at = idle.iter().rposition(|one| one.told.as_deref() == client)?;
-            Some(idle.remove(at))
-        }
+    if client.is_none() {
+        return idle.pop();
     }
+    let at = idle.iter().rposition(|one| one.told.as_deref() == client)?;
+    Some(idle.remove(at))
 }
 
 /// Whether a kept connection has nothing to read: neither an end nor bytes that nobody asked for. Costs

@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 
 use crate::support::{Config, End, Lastcall, RawClient, RawServer};
 
@@ -54,10 +56,7 @@ impl Server {
     }
 }
 
-fn answer(
-    mut stream: StreamOwned<ServerConnection, TcpStream>,
-    name: &str,
-) -> std::io::Result<()> {
+fn answer(mut stream: StreamOwned<ServerConnection, TcpStream>, name: &str) -> std::io::Result<()> {
     let mut line = Vec::new();
     let mut byte = [0];
     while stream.read(&mut byte)? > 0 {
@@ -126,7 +125,10 @@ fn config(wild: SocketAddr, exact: SocketAddr) -> Config {
 
 #[test]
 fn the_host_that_a_client_asks_for_decides_who_ends_its_tls() {
-    let wild = Server::start("wild", &["b.example.com", "x.y.example.com", "gone.example.com"]);
+    let wild = Server::start(
+        "wild",
+        &["b.example.com", "x.y.example.com", "gone.example.com"],
+    );
     let exact = Server::start("exact", &["a.example.com"]);
     let lastcall = Lastcall::start(config(wild.address, exact.address));
     let ask = |host| ask(&lastcall, &[&wild, &exact], host);
@@ -204,8 +206,8 @@ fn what_the_client_sent_arrives_untouched_however_it_was_cut() {
 #[test]
 fn who_does_not_speak_tls_or_says_nothing_is_turned_away() {
     let server = RawServer::start();
-    let config = config(server.address, server.address)
-        .load_balancer("timeouts: {requestHead: 500ms}");
+    let config =
+        config(server.address, server.address).load_balancer("timeouts: {requestHead: 500ms}");
     let lastcall = Lastcall::start(config);
     let decode_error = [21, 3, 3, 0, 2, 2, 50];
     let unrecognized_name = [21, 3, 3, 0, 2, 2, 112];
@@ -223,7 +225,11 @@ fn who_does_not_speak_tls_or_says_nothing_is_turned_away() {
         let mut client = RawClient::sending(lastcall.address, bytes);
         let (said, end) = client.read_to_end();
         assert_eq!(said, told);
-        let wanted = if told.is_empty() { End::Reset } else { End::Fin };
+        let wanted = if told.is_empty() {
+            End::Reset
+        } else {
+            End::Fin
+        };
         assert_eq!(end, wanted, "{bytes:?}");
     }
     assert!(server.try_accept().is_none());

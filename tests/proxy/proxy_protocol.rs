@@ -68,14 +68,21 @@ fn a_header_may_come_in_pieces_and_with_the_request() {
     }
     let seen = server.seen();
     assert_eq!(seen.len(), 6);
-    assert!(seen.iter().all(|one| one.field("X-Real-IP") == Some("192.0.2.7")));
+    assert!(
+        seen.iter()
+            .all(|one| one.field("X-Real-IP") == Some("192.0.2.7"))
+    );
 }
 
 #[test]
 fn without_a_header_a_connection_is_closed() {
     let server = Backend::echo();
     let lastcall = Lastcall::start(http(&server).load_balancer("timeouts: {requestHead: 500ms}"));
-    for bytes in [GET.as_bytes(), b"PROXY TCP4 1.2.3.4\r\n", b"\r\n\r\n\0\r\nQUIT\n\x31\0\0\0"] {
+    for bytes in [
+        GET.as_bytes(),
+        b"PROXY TCP4 1.2.3.4\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x31\0\0\0",
+    ] {
         let mut client = RawClient::sending(lastcall.address, bytes);
         assert_eq!(client.read_to_end(), (Vec::new(), End::Reset), "{bytes:?}");
     }
@@ -114,7 +121,10 @@ fn allowed_sources_are_looked_up_by_the_address_that_was_told() {
     let config = http(&server).load_balancer("allowedSources: [192.0.2.0/24]");
     let lastcall = Lastcall::start(config);
     assert_eq!(told(&lastcall, &server, V1.as_bytes()), "192.0.2.7");
-    for header in [&V1.replace("192.0.2.7", "192.0.3.7").into_bytes()[..], &local()] {
+    for header in [
+        &V1.replace("192.0.2.7", "192.0.3.7").into_bytes()[..],
+        &local(),
+    ] {
         let mut client = RawClient::sending(lastcall.address, header);
         let (bytes, end) = client.read_to_end();
         assert!(bytes.is_empty() && end != End::Open);
@@ -134,7 +144,11 @@ fn a_tcp_endpoint_is_told_of_the_client_before_anything_else() {
     let lastcall = Lastcall::start(tcp(&server, "V1"));
     let mut client = RawClient::connect(lastcall.address);
     let (from, to) = (client.local_address(), lastcall.address);
-    let line = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", from.port(), to.port());
+    let line = format!(
+        "PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n",
+        from.port(),
+        to.port()
+    );
     // Before the client has said anything.
     let mut at_server = server.accept();
     assert_eq!(at_server.read_until("\r\n"), line.as_bytes());
@@ -166,7 +180,9 @@ fn an_http_endpoint_gets_no_two_clients_on_one_connection() {
     let server = Backend::start(|_| backend::ok("x"));
     let config = Config::new(&[server.address]).backend("web", "sendProxyProtocol: V1");
     let lastcall = Lastcall::start(config);
-    let mut clients: Vec<_> = (0..6).map(|_| RawClient::connect(lastcall.address)).collect();
+    let mut clients: Vec<_> = (0..6)
+        .map(|_| RawClient::connect(lastcall.address))
+        .collect();
     for _ in 0..3 {
         for client in &mut clients {
             assert_eq!(client.ask(GET).status(), 200);
@@ -176,7 +192,10 @@ fn an_http_endpoint_gets_no_two_clients_on_one_connection() {
         let to = lastcall.address.port();
         format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {to}\r\nGET / ")
     };
-    let mut wanted: Vec<String> = clients.iter().map(|one| line(one.local_address().port())).collect();
+    let mut wanted: Vec<String> = clients
+        .iter()
+        .map(|one| line(one.local_address().port()))
+        .collect();
     wanted.sort();
     let mut begins: Vec<String> = Vec::new();
     for raw in server.raw_received() {
@@ -200,7 +219,11 @@ fn a_backend_that_is_told_of_clients_from_now_on_gets_new_connections() {
     let head = crate::support::wait_until("the header", crate::LIMIT, || {
         assert_eq!(client.ask(GET).status(), 200);
         let head = server.seen().last().unwrap().head.clone();
-        if head.starts_with("PROXY ") { Ok(head) } else { Err(head) }
+        if head.starts_with("PROXY ") {
+            Ok(head)
+        } else {
+            Err(head)
+        }
     });
     let at: SocketAddr = client.local_address();
     assert!(head.contains(&format!(" {} ", at.port())), "{head}");

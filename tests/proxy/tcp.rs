@@ -153,12 +153,19 @@ fn one_connection_too_many_and_one_from_elsewhere_are_turned_away() {
 fn connections_are_spread_over_endpoints() {
     let servers = [RawServer::start(), RawServer::start()];
     let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
-    let lastcall = Lastcall::start(Config::new(&addresses).tcp().backend("web", "balance: {policy: LeastRequest}"));
+    let lastcall = Lastcall::start(
+        Config::new(&addresses)
+            .tcp()
+            .backend("web", "balance: {policy: LeastRequest}"),
+    );
     let mut open = Vec::new();
     for _ in 0..10 {
         let client = RawClient::connect(lastcall.address);
         let at_server = wait_until("the connection", crate::LIMIT, || {
-            servers.iter().find_map(RawServer::try_accept).ok_or("nowhere")
+            servers
+                .iter()
+                .find_map(RawServer::try_accept)
+                .ok_or("nowhere")
         });
         open.push((client, at_server));
     }

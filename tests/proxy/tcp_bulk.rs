@@ -12,7 +12,9 @@ fn block() -> Vec<u8> {
     let mut state = 1_u64;
     let mut bytes = Vec::with_capacity(MIB);
     while bytes.len() < MIB {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         bytes.extend_from_slice(&state.to_le_bytes());
     }
     bytes
@@ -49,7 +51,12 @@ fn a_gibibyte_each_way_at_once_needs_little_memory() {
     let (mut client, mut at_server) = (RawClient::connect(lastcall.address), server.accept());
     let block = block();
     let times = 1024;
-    let mut sides = [client.sender(), client.sender(), at_server.sender(), at_server.sender()];
+    let mut sides = [
+        client.sender(),
+        client.sender(),
+        at_server.sender(),
+        at_server.sender(),
+    ];
     let [up, down, received, sent] = &mut sides;
     std::thread::scope(|scope| {
         scope.spawn(|| send(up.stream(), &block, times));
@@ -62,7 +69,7 @@ fn a_gibibyte_each_way_at_once_needs_little_memory() {
     let grown = lastcall.peak_memory() - before;
     println!("1 GiB each way: {} KiB more at the peak", grown / 1024);
     assert!(grown < 8 * MIB as u64, "{grown} bytes more");
-    let gibibyte = (times * MIB) as f64;
+    let gibibyte = f64::from(1 << 30);
     lastcall.wait_for_metric("lastcall_received_bytes_total", gibibyte);
     lastcall.wait_for_metric("lastcall_sent_bytes_total", gibibyte);
     assert_eq!(client.read_to_end().1, End::Fin);
@@ -134,6 +141,9 @@ fn many_small_exchanges_and_a_large_one_between_them() {
             assert!(got == block[..length], "round {round}");
         });
         client.send(&block[..length]);
-        assert!(at_server.read_exactly(length) == block[..length], "round {round}");
+        assert!(
+            at_server.read_exactly(length) == block[..length],
+            "round {round}"
+        );
     }
 }

@@ -152,10 +152,8 @@ fn lastcall_waits_at_its_own_end_for_connections_and_then_resets_them() {
     let (mut stays, mut stays_at_server) = (RawClient::connect(lastcall.address), server.accept());
     lastcall.signal(Signal::TERM);
     wait_until("the port to be closed", crate::LIMIT, || {
-        let late = std::net::TcpStream::connect_timeout(
-            &lastcall.address,
-            Duration::from_millis(100),
-        );
+        let late =
+            std::net::TcpStream::connect_timeout(&lastcall.address, Duration::from_millis(100));
         late.err().ok_or("it is open")
     });
     ends.send("more");

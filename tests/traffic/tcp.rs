@@ -102,8 +102,11 @@ impl Clients {
         let (stop, sessions, failures): (Arc<AtomicBool>, Arc<AtomicU64>, Arc<Mutex<Vec<String>>>) =
             Default::default();
         let client = |seed: u64| {
-            let (stop, sessions, failures) =
-                (Arc::clone(&stop), Arc::clone(&sessions), Arc::clone(&failures));
+            let (stop, sessions, failures) = (
+                Arc::clone(&stop),
+                Arc::clone(&sessions),
+                Arc::clone(&failures),
+            );
             std::thread::spawn(move || {
                 let mut random = Random(seed + 1);
                 while !stop.load(Ordering::SeqCst) {
@@ -147,7 +150,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) % bound
     }
 }
@@ -157,7 +163,11 @@ fn session(target: SocketAddr, random: &mut Random) -> std::io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
-    let rounds = if random.below(10) == 0 { 150 } else { 1 + random.below(20) };
+    let rounds = if random.below(10) == 0 {
+        150
+    } else {
+        1 + random.below(20)
+    };
     for _ in 0..rounds {
         let length = usize::try_from(1 + random.below(3000)).unwrap_or(1);
         let word = vec![b'a' + u8::try_from(random.below(26)).unwrap_or(0); length];
@@ -196,9 +206,11 @@ fn one_of_three_leaves(enabled: bool) -> Left {
     clients.wait_for_more(short_or_long(100, 1000));
 
     let leaving = &servers[0];
-    wait_until("connections to be open", status::LIMIT, || match leaving.open() {
-        0..4 => Err(leaving.open()),
-        _ => Ok(()),
+    wait_until("connections to be open", status::LIMIT, || {
+        match leaving.open() {
+            0..4 => Err(leaving.open()),
+            _ => Ok(()),
+        }
     });
     let open_at_hold = leaving.open();
     let hold = Hold::of(&lastcall, leaving.address, Duration::from_mins(1));

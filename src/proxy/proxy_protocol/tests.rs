@@ -94,7 +94,10 @@ fn what_is_no_line_of_version_1_is_refused() {
     }
     let endless = format!("PROXY UNKNOWN {}", "x".repeat(93));
     assert_eq!(parse(&endless.as_bytes()[..106]), Ok(None));
-    assert!(matches!(parse(endless.as_bytes()), Err(Fault::Malformed(_))));
+    assert!(matches!(
+        parse(endless.as_bytes()),
+        Err(Fault::Malformed(_))
+    ));
 }
 
 #[test]
@@ -161,10 +164,23 @@ fn what_is_no_header_of_version_2_is_refused() {
 
 #[test]
 fn what_begins_with_anything_else_is_told_at_its_first_byte() {
-    for bytes in [&b"G"[..], b"PROXX", b"proxy ", b"\r\n\r\n\0\r\nQUIX", b"\x16\x03\x01"] {
+    for bytes in [
+        &b"G"[..],
+        b"PROXX",
+        b"proxy ",
+        b"\r\n\r\n\0\r\nQUIX",
+        b"\x16\x03\x01",
+    ] {
         assert_eq!(parse(bytes), Err(Fault::Missing), "{bytes:?}");
     }
-    for bytes in [&b""[..], b"P", b"PROXY", b"PROXY TCP4 ", b"\r\n", v2::SIGNATURE] {
+    for bytes in [
+        &b""[..],
+        b"P",
+        b"PROXY",
+        b"PROXY TCP4 ",
+        b"\r\n",
+        v2::SIGNATURE,
+    ] {
         assert_eq!(parse(bytes), Ok(None), "{bytes:?}");
     }
 }

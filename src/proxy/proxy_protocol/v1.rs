@@ -58,8 +58,8 @@ fn addresses(text: &str) -> Result<Option<Addresses>, Fault> {
 
 /// Decimal digits and no other way to write a number.
 fn port(word: &str) -> Result<u16, Fault> {
-    let plain = word.bytes().all(|byte| byte.is_ascii_digit())
-        && (word == "0" || !word.starts_with('0'));
+    let plain =
+        word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
     word.parse()
         .ok()
         .filter(|_| plain)

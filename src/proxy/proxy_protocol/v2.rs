@@ -60,10 +60,7 @@ fn addresses(block: &[u8]) -> Addresses {
     let (ips, ports) = block.split_at(block.len() - 4);
     let (source, destination) = ips.split_at(ips.len() / 2);
     let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
-    told(
-        (address(source), port(0)),
-        (address(destination), port(2)),
-    )
+    told((address(source), port(0)), (address(destination), port(2)))
 }
 
 fn address(bytes: &[u8]) -> IpAddr {

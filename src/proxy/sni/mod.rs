@@ -170,7 +170,9 @@ fn host_name(data: &[u8]) -> Result<Box<str>, Fault> {
     }
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
     if name.is_empty() || name.len() > 255 || !name.iter().all(plain) {
-        return Err(Fault::Malformed("a host name with characters that none has"));
+        return Err(Fault::Malformed(
+            "a host name with characters that none has",
+        ));
     }
     let text = String::from_utf8_lossy(name);
     Ok(text.to_ascii_lowercase().into())

@@ -123,18 +123,37 @@ fn two_readers_cannot_find_two_hosts() {
 
 #[test]
 fn what_is_no_first_message_is_refused_at_once() {
-    for bytes in [&b"GET / HTTP/1.1"[..], b"\x80\x2e\x01", b"\x16\x02", b"\x17\x03\x03", b"\0"] {
+    for bytes in [
+        &b"GET / HTTP/1.1"[..],
+        b"\x80\x2e\x01",
+        b"\x16\x02",
+        b"\x17\x03\x03",
+        b"\0",
+    ] {
         assert_eq!(parse(bytes), Err(Fault::NotTls), "{bytes:?}");
     }
-    for bytes in [&b"\x16\x03\x01\x00\x00"[..], b"\x16\x03\x01\x40\x01", b"\x16\x03\x01\x00\x04\x02"] {
-        assert!(matches!(parse(bytes), Err(Fault::Malformed(_))), "{bytes:?}");
+    for bytes in [
+        &b"\x16\x03\x01\x00\x00"[..],
+        b"\x16\x03\x01\x40\x01",
+        b"\x16\x03\x01\x00\x04\x02",
+    ] {
+        assert!(
+            matches!(parse(bytes), Err(Fault::Malformed(_))),
+            "{bytes:?}"
+        );
     }
-    assert_eq!(parse(b"\x16\x03\x01\x00\x04\x01\x00\x3f\xfd"), Err(Fault::TooLong));
+    assert_eq!(
+        parse(b"\x16\x03\x01\x00\x04\x01\x00\x3f\xfd"),
+        Err(Fault::TooLong)
+    );
     assert_eq!(parse(b"\x16\x03\x01\x00\x04\x01\x00\x3f\xfc"), Ok(None));
     let mut short = handshake(Some(&names(b"a")));
     short.pop();
     short[3] -= 1;
-    assert!(matches!(parse(&records(&short, 1 << 14)), Err(Fault::Malformed(_))));
+    assert!(matches!(
+        parse(&records(&short, 1 << 14)),
+        Err(Fault::Malformed(_))
+    ));
 }
 
 proptest! {

@@ -106,8 +106,7 @@ impl Connection {
         let (view, site, host) = if site.listener.protocol == Protocol::TlsPassthrough {
             let patience = site.load_balancer().timeouts.request_head;
             let control = &self.registered.control;
-            let host =
-                hello::read(&mut self.stream, read, patience, &self.worker, control).await?;
+            let host = hello::read(&mut self.stream, read, patience, &self.worker, control).await?;
             // It may have changed while the client was silent.
             let view = self.worker.view();
             let site = self.site(&view)?;
@@ -244,7 +243,10 @@ fn choose(site: &Site, host: Option<&str>) -> Result<WeightedBackend, End> {
 
 /// By the rules of hosts that hold for HTTP. No host fits where none is asked for, but for what takes any.
 fn by_host(site: &Site, host: &str) -> Result<WeightedBackend, End> {
-    let router = site.streams.as_ref().ok_or(End::Told(Alert::UnrecognizedName))?;
+    let router = site
+        .streams
+        .as_ref()
+        .ok_or(End::Told(Alert::UnrecognizedName))?;
     if !listener_serves(&site.listener, host) {
         return Err(End::Told(Alert::UnrecognizedName));
     }

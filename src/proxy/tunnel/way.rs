@@ -188,8 +188,58 @@ impl<'a> Way<'a> {
 fn is_refused(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::InvalidInput
-            | io::ErrorKind::Unsupported
-            | io::ErrorKind::PermissionDenied
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::buffer::BufferPool;
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+
+    async fn pair() -> (TcpStream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap());
+        (near.await.unwrap(), listener.accept().unwrap().0)
+    }
+
+    /// Passes on what is sent in such pieces, each when the one before has arrived; how many pipes were made.
+    async fn pass_on(pieces: &'static [usize]) -> usize {
+        let pipes = Rc::new(PipePool::default());
+        let buffers = Rc::new(BufferPool::default());
+        let mut buffer = Buffer::new(&buffers);
+        let ((mut source, mut sender), (mut sink, mut receiver)) = (pair().await, pair().await);
+        let other_end = std::thread::spawn(move || {
+            for (at, length) in pieces.iter().enumerate() {
+                let byte = at.to_le_bytes()[0];
+                std::thread::scope(|scope| {
+                    scope.spawn(|| sender.write_all(&vec![byte; *length]).unwrap());
+                    let mut got = vec![0; *length];
+                    receiver.read_exact(&mut got).unwrap();
+                    assert!(got.iter().all(|one| *one == byte), "piece {at}");
+                });
+            }
+            drop(sender);
+            assert_eq!(receiver.read(&mut [0]).unwrap(), 0);
+        });
+        let mut way = Way::new(&mut buffer, &pipes);
+        poll_fn(|cx| {
+            let polled = way.poll(&mut source, &mut sink, cx);
+            way.take_moved();
+            polled
+        })
+        .await
+        .unwrap();
+        drop(way);
+        other_end.join().unwrap();
+        pipes.made()
+    }
+
+    #[tokio::test]
+    async fn much_goes_through_a_pipe_and_small_exchanges_pay_for_none() {
+        assert_eq!(pass_on(&[1, 100, 5000, 16_000, 7]).await, 0);
+        assert_eq!(pass_on(&[1, 1_000_000, 3, 5_000_000, 9, 9]).await, 1);
+    }
 }

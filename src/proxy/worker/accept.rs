@@ -205,7 +205,9 @@ impl Arrived {
             return None;
         }
         let (stream, worker, registered) = (self.stream, self.worker, self.registered);
-        Some(tcp::Connection::new(stream, origin, self.port, worker, registered))
+        Some(tcp::Connection::new(
+            stream, origin, self.port, worker, registered,
+        ))
     }
 }
 

@@ -162,7 +162,11 @@ impl RawClient {
     #[track_caller]
     pub fn read_exactly(&mut self, count: usize) -> Vec<u8> {
         let (mut bytes, end) = self.read_while(PATIENCE, |bytes| bytes.len() < count);
-        assert!(bytes.len() >= count, "{end:?}; read: {}", bytes.escape_ascii());
+        assert!(
+            bytes.len() >= count,
+            "{end:?}; read: {}",
+            bytes.escape_ascii()
+        );
         self.unread = bytes.split_off(count);
         bytes
     }

@@ -56,7 +56,8 @@ impl Config {
 
     /// For TCP: the listener's protocol, and that of `web`.
     pub fn tcp(self) -> Self {
-        self.listener("protocol: TCP").backend("web", "protocol: TCP")
+        self.listener("protocol: TCP")
+            .backend("web", "protocol: TCP")
     }
 
     /// Adds a line (or lines) of YAML to the `LoadBalancer`'s spec:

@@ -161,10 +161,8 @@ impl Connection {
             .deadline
             .map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
         let connected = {
-            let mut connecting = std::pin::pin!(tokio::time::timeout(
-                left,
-                upstream.connect_telling(told)
-            ));
+            let mut connecting =
+                std::pin::pin!(tokio::time::timeout(left, upstream.connect_telling(told)));
             let control = &self.client.registered.control;
             poll_fn(|cx| {
                 if control.cut.get() {
