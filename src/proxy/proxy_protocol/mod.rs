@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::model::ProxyVersion;
 
-pub(super) use receive::receive;
+pub(super) use receive::{NoHeader, receive};
 
 /// The longest header that is read, in bytes. Version 2 may say 65,551; what is sent is below 600, and a
 /// stranger is not given more memory.

@@ -2,7 +2,6 @@
 //! whoever serves the connection.
 
 use std::io;
-use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
@@ -31,12 +30,8 @@ impl From<io::Error> for NoHeader {
 }
 
 /// Reads the header; what it says, if it says anything.
-pub(in crate::proxy) async fn receive(
-    stream: &TcpStream,
-    patience: Duration,
-) -> Result<Option<Addresses>, NoHeader> {
-    let whole = tokio::time::timeout(patience, whole(stream)).await;
-    let header = whole.map_err(|_| NoHeader::TimedOut)??;
+pub(in crate::proxy) async fn receive(stream: &TcpStream) -> Result<Option<Addresses>, NoHeader> {
+    let header = whole(stream).await?;
     take(stream, header.length)?;
     Ok(header.addresses)
 }
