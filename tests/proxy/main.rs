@@ -12,6 +12,7 @@ mod limits;
 mod listeners;
 mod log;
 mod messages;
+mod neighbours;
 mod passthrough;
 mod proxy_protocol;
 mod resend;
