@@ -185,3 +185,26 @@ fn a_listener_that_is_removed_keeps_its_connections() {
     drop(client);
     assert_eq!(at_server.read_to_end(), (Vec::new(), End::Fin));
 }
+
+#[test]
+fn who_has_not_said_what_it_wants_does_not_keep_lastcall_from_ending() {
+    let listeners = [
+        "protocol: TCP, proxyProtocol: true",
+        "protocol: TLS, tls: {mode: Passthrough}",
+    ];
+    for listener in listeners {
+        let server = RawServer::start();
+        let config = Config::new(&[server.address])
+            .tcp()
+            .listener(listener)
+            .load_balancer("timeouts: {requestHead: 1m}")
+            .flag("--shutdown-timeout=1m");
+        let mut lastcall = Lastcall::start(config);
+        let mut silent = RawClient::connect(lastcall.address);
+        let sample = "lastcall_connections{load_balancer=\"default/test\",listener=\"http\"}";
+        lastcall.wait_for_metric(sample, 1.0);
+        lastcall.signal(Signal::TERM);
+        assert_eq!(silent.read_to_end(), (Vec::new(), End::Reset), "{listener}");
+        lastcall.wait();
+    }
+}
