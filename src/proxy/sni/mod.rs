@@ -69,21 +69,21 @@ impl Alert {
 /// Reads the first message of a client from the `bytes` it sent so far; `None` where more has to come.
 pub fn parse(bytes: &[u8]) -> Result<Option<Hello>, Fault> {
     let mut rest = bytes;
-    let Some((first, after)) = next_record(&mut rest)? else {
+    let Some((first, is_whole)) = next_record(&mut rest)? else {
         return Ok(None);
     };
     // Almost always the message is one record, or the begin of one: then nothing is copied.
     match message(first)? {
         Some(message) => client_hello(message).map(Some),
-        None if !after => Ok(None),
+        None if !is_whole => Ok(None),
         None => {
             let mut joined = first.to_vec();
-            while let Some((piece, whole)) = next_record(&mut rest)? {
+            while let Some((piece, is_whole)) = next_record(&mut rest)? {
                 joined.extend_from_slice(piece);
                 if let Some(message) = message(&joined)? {
                     return client_hello(message).map(Some);
                 }
-                if !whole {
+                if !is_whole {
                     break;
                 }
             }

@@ -100,6 +100,8 @@ impl<'a> Way<'a> {
             let sink = sink.socket();
             ready!(sink.poll_write_ready(cx))?;
             match sink.try_io(Interest::WRITABLE, || pipe.drain(sink)) {
+                // It holds something, and the sink took none of it: that would go on for ever.
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(count) => self.moved += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
