@@ -207,9 +207,8 @@ mod tests {
         (near.await.unwrap(), listener.accept().unwrap().0)
     }
 
-    /// Passes on what is sent in such pieces, each when the one before has arrived; how many pipes were made.
-    async fn pass_on(pieces: &'static [usize]) -> usize {
-        let pipes = Rc::new(PipePool::default());
+    /// Passes on what is sent in such pieces, each when the one before has arrived.
+    async fn pass_on(pieces: &'static [usize], pipes: &Rc<PipePool>) {
         let buffers = Rc::new(BufferPool::default());
         let mut buffer = Buffer::new(&buffers);
         let ((mut source, mut sender), (mut sink, mut receiver)) = (pair().await, pair().await);
@@ -226,7 +225,7 @@ mod tests {
             drop(sender);
             assert_eq!(receiver.read(&mut [0]).unwrap(), 0);
         });
-        let mut way = Way::new(&mut buffer, &pipes);
+        let mut way = Way::new(&mut buffer, pipes);
         poll_fn(|cx| {
             let polled = way.poll(&mut source, &mut sink, cx);
             way.take_moved();
@@ -236,12 +235,23 @@ mod tests {
         .unwrap();
         drop(way);
         other_end.join().unwrap();
-        pipes.made()
     }
 
     #[tokio::test]
     async fn much_goes_through_a_pipe_and_small_exchanges_pay_for_none() {
-        assert_eq!(pass_on(&[1, 100, 5000, 16_000, 7]).await, 0);
-        assert_eq!(pass_on(&[1, 1_000_000, 3, 5_000_000, 9, 9]).await, 1);
+        let pipes = Rc::new(PipePool::default());
+        pass_on(&[1, 100, 5000, 16_000, 7], &pipes).await;
+        assert_eq!(pipes.made(), 0);
+        pass_on(&[1, 1_000_000, 3, 5_000_000, 9, 9], &pipes).await;
+        assert_eq!(pipes.made(), 1);
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_pipe_left_buffers_go_on() {
+        let pipes = Rc::new(PipePool::default());
+        let all: Vec<_> = std::iter::from_fn(|| pipes.take()).collect();
+        let made = pipes.made();
+        pass_on(&[1, 3_000_000, 3], &pipes).await;
+        assert_eq!((pipes.made(), all.len()), (made, made));
     }
 }

@@ -40,3 +40,19 @@ fn what_is_no_way_to_pass_connections_on_is_refused_with_its_field() {
         }
     }
 }
+
+#[test]
+fn what_the_page_about_it_shows_passes() {
+    let page = include_str!("../../../../docs/tcp.md");
+    let blocks = page.split("```yaml\n").skip(1);
+    let mut objects = 0;
+    for block in blocks.filter_map(|rest| rest.split("```").next()) {
+        for object in block.split("---\n") {
+            if let Err(violations) = admit(object) {
+                panic!("{violations:#?}\n{object}");
+            }
+            objects += 1;
+        }
+    }
+    assert_eq!(objects, 3);
+}
