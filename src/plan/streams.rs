@@ -41,11 +41,17 @@ struct Spoken {
 
 impl Spoken {
     fn of(spec: &api::LoadBalancerSpec) -> Self {
-        let any = |wanted| spec.listeners.iter().any(|one| one.protocol == wanted);
+        let count = |wanted| {
+            let listeners = spec.listeners.iter();
+            listeners.filter(|one| one.protocol == wanted).count()
+        };
+        let tls = count(written::ListenerProtocol::Tls);
+        let tcp = count(written::ListenerProtocol::Tcp);
         Self {
-            http: any(written::ListenerProtocol::Http),
-            tls: any(written::ListenerProtocol::Tls),
-            tcp: any(written::ListenerProtocol::Tcp),
+            // Whatever else there is speaks HTTP in one of its forms.
+            http: spec.listeners.len() > tls + tcp,
+            tls: tls > 0,
+            tcp: tcp > 0,
         }
     }
 
@@ -93,9 +99,11 @@ struct Separation<'a> {
 
 impl Separation<'_> {
     fn kind(&self, choice: &WeightedBackend) -> Kind {
-        match self.backends[choice.backend].1.spec.protocol {
-            written_backend::BackendProtocol::Http => Kind::Requests,
-            written_backend::BackendProtocol::Tcp => Kind::Streams,
+        let protocol = self.backends[choice.backend].1.spec.protocol;
+        if protocol == written_backend::BackendProtocol::Tcp {
+            Kind::Streams
+        } else {
+            Kind::Requests
         }
     }
 
