@@ -111,15 +111,13 @@ fn haproxy_says_who_the_client_is_in_each_of_its_ways() {
     let at = lastcall.address;
     let listens = fronts.map(|(_, front)| front);
     let _haproxy = Neighbour::start("haproxy", "-f", &listens, |_| {
-        let mut text = "defaults\n mode tcp\n timeout connect 9s\n timeout client 9s\n \
-                        timeout server 9s\n"
-            .to_owned();
-        for (nth, (way, front)) in fronts.iter().enumerate() {
-            text += &format!(
-                "listen f{nth}\n bind {front}\n unique-id-format an-id\n server s {at} {way}\n"
-            );
-        }
-        text
+        let defaults = "defaults\n mode tcp\n timeout connect 9s\n timeout client 9s\n \
+                        timeout server 9s\n";
+        let listen = |(nth, (way, front)): (usize, &(&str, SocketAddr))| {
+            format!("listen f{nth}\n bind {front}\n unique-id-format an-id\n server s {at} {way}\n")
+        };
+        let listens: String = fronts.iter().enumerate().map(listen).collect();
+        format!("{defaults}{listens}")
     });
     let source: IpAddr = [127, 0, 0, 8].into();
     for (way, front) in fronts {
