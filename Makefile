@@ -8,7 +8,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 lint unit loom proxy fuzz apiserver e2e soak crds: export CARGO_BUILD_TARGET = $(HOST)
 lint unit loom proxy fuzz apiserver e2e soak crds: export RUSTFLAGS = -C target-feature=+crt-static
 # One target folder for everything; each fuzz target runs this long.
-FUZZ_SECONDS ?= 60
+FUZZ_SECONDS ?= 20
 
 .PHONY: check test test-kubernetes soak bench deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
 
