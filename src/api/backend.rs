@@ -81,6 +81,10 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
 #[x_kube(
     validation = Rule::new("[has(self.service), has(self.pods), has(self.static)].exists_one(x, x)")
         .message("exactly one of service, pods and static must say where the endpoints are"),
+    validation = Rule::new(
+        "!has(self.sendProxyProtocol) || !has(self.protocol) || !(self.protocol in ['H2C', 'GRPC'])")
+        .message("sendProxyProtocol is for protocols HTTP and TCP: a connection of HTTP/2 carries requests of many clients")
+        .field_path(".sendProxyProtocol"),
     validation = Rule::new("self.protocol != 'TCP' || !has(self.retry)")
         .message("retry is for HTTP: a TCP connection that cannot be made is always tried on another endpoint, one that was made never")
         .field_path(".retry"),
@@ -181,8 +185,8 @@ fn one() -> u32 {
     1
 }
 
-/// HTTP is HTTP/1.1 in clear text. TCP is whatever clients and endpoints speak: for listeners of protocol TCP
-/// and TLS.
+/// HTTP is HTTP/1.1 in clear text, H2C is HTTP/2 in clear text, GRPC is H2C for gRPC. TCP is whatever clients and
+/// endpoints speak: for listeners of protocol TCP and TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum BackendProtocol {
@@ -190,6 +194,12 @@ pub enum BackendProtocol {
     #[default]
     #[serde(rename = "HTTP")]
     Http,
+    /// HTTP/2 in clear text, by prior knowledge.
+    #[serde(rename = "H2C")]
+    H2c,
+    /// gRPC: HTTP/2 in clear text, by prior knowledge.
+    #[serde(rename = "GRPC")]
+    Grpc,
     /// Bytes.
     #[serde(rename = "TCP")]
     Tcp,

@@ -183,12 +183,12 @@ pub struct Listener {
     pub proxy_protocol: bool,
 }
 
-/// HTTP is HTTP/1.0 and 1.1 in clear text. TCP passes each connection on to defaultBackend. TLS passes it on,
+/// HTTP is HTTP/1.0, 1.1 and 2 in clear text. TCP passes each connection on to defaultBackend. TLS passes it on,
 /// untouched, to where the host name in its first message leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ListenerProtocol {
-    /// HTTP/1.0 and 1.1 in clear text.
+    /// HTTP/1.0, 1.1 and, by prior knowledge, 2, in clear text.
     #[default]
     #[serde(rename = "HTTP")]
     Http,

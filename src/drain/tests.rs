@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::gate::{Admission, Gate, Generation, InFlight, State, WorkerSlot, worker_tickets};
 use crate::model::report::ServiceState;
-use crate::model::{Backend, DrainPolicy, EndpointSpec, Member, ObjectName, Policy};
+use crate::model::{
+    Backend, DrainPolicy, EndpointProtocol, EndpointSpec, Member, ObjectName, Policy,
+};
 
 /// Long enough for a busy machine; nothing waits for it to pass.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -84,6 +86,7 @@ fn snapshot(ports: &[u16], draining: DrainPolicy) -> Arc<Snapshot> {
     let backend = Backend {
         name: web(),
         endpoints: endpoints.collect(),
+        protocol: EndpointProtocol::Http1,
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining,

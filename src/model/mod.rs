@@ -17,9 +17,9 @@ pub mod totals;
 
 pub use identity::{EndpointId, Member, ObjectName};
 pub use snapshot::{
-    AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointSpec, HostPattern, LastEndpoint,
-    Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts, Snapshot,
-    Stopping, WeightedBackend,
+    AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointProtocol, EndpointSpec, HostPattern,
+    LastEndpoint, Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts,
+    Snapshot, Stopping, WeightedBackend,
 };
 pub use stream::{ProxyVersion, StreamRoutes};
 pub use target::Target;

@@ -83,7 +83,7 @@ pub struct Listener {
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// HTTP/1.0 and 1.1 in clear text.
+    /// HTTP/1.0, 1.1 and, by prior knowledge, 2, in clear text.
     Http,
     /// Bytes.
     Tcp,
@@ -246,6 +246,8 @@ pub struct Backend {
     pub name: ObjectName,
     /// Sorted by identity, each identity once.
     pub endpoints: Vec<EndpointSpec>,
+    /// What they speak.
+    pub protocol: EndpointProtocol,
     /// How one is chosen.
     pub policy: Policy,
     /// The Backend's own admin state; an endpoint's own, where not Enabled, wins.
@@ -309,6 +311,16 @@ impl EndpointSpec {
 pub struct Stopping {
     /// What is left of its life when its deletion begins: its deletionGracePeriodSeconds.
     pub grace: Duration,
+}
+
+/// What an endpoint speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EndpointProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, by prior knowledge (RFC 9113 section 3.3).
+    Http2,
 }
 
 /// How an endpoint is chosen.

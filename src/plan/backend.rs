@@ -7,7 +7,8 @@ use super::draining::{self, Merged, Users};
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, backend as written};
 use crate::model::{
-    AdminState, Backend, EndpointId, EndpointSpec, Member, ObjectName, Policy, ProxyVersion,
+    AdminState, Backend, EndpointId, EndpointProtocol, EndpointSpec, Member, ObjectName, Policy,
+    ProxyVersion,
 };
 
 /// Plans one Backend that the given LoadBalancers use.
@@ -34,6 +35,15 @@ pub(super) fn plan(
     let backend = Backend {
         name: name.clone(),
         endpoints,
+        protocol: match spec.protocol {
+            // No request is led to one that speaks TCP (`streams`).
+            written::BackendProtocol::Http | written::BackendProtocol::Tcp => {
+                EndpointProtocol::Http1
+            }
+            written::BackendProtocol::H2c | written::BackendProtocol::Grpc => {
+                EndpointProtocol::Http2
+            }
+        },
         policy: match spec.balance.policy {
             written::BalancePolicy::RoundRobin => Policy::RoundRobin,
             written::BalancePolicy::LeastRequest => Policy::LeastRequest,

@@ -3,8 +3,11 @@
 pub mod balance;
 pub mod buffer;
 pub mod connection_counts;
+mod exchange;
 pub mod http1;
+mod http2;
 mod keep_alive;
+mod linger;
 pub mod listener;
 mod origin;
 mod pick;

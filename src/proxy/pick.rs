@@ -11,7 +11,10 @@ use crate::model::ProxyVersion;
 /// An endpoint that was picked, as its gate's guard holds it, and how it is told of the client: as the
 /// configuration said at that moment.
 #[derive(Clone, Debug)]
-pub(super) struct Picked(pub(super) Rc<Upstream>, pub(super) Option<ProxyVersion>);
+pub(in crate::proxy) struct Picked(
+    pub(in crate::proxy) Rc<Upstream>,
+    pub(super) Option<ProxyVersion>,
+);
 
 impl AsRef<Gate> for Picked {
     fn as_ref(&self) -> &Gate {

@@ -54,6 +54,7 @@ pub(super) fn serving(port: u16, endpoint: SocketAddr) -> (EndpointId, Arc<Snaps
     let backend = Backend {
         name,
         endpoints: vec![spec],
+        protocol: crate::model::EndpointProtocol::Http1,
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),

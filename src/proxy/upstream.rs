@@ -12,12 +12,16 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::balance::Candidate;
+use super::http2::Http2Pool;
 use super::proxy_protocol::{self, Addresses};
 use crate::gate::{Gate, Generation, State};
 use crate::model::{EndpointId, ProxyVersion};
 
 /// Kept connections to one endpoint, for each worker.
 const MAX_IDLE: usize = 128;
+/// How long a connection of HTTP/2 that carries nothing is kept. Its end is announced (GOAWAY), so that no
+/// request is lost to it, unlike one of HTTP/1.
+const HTTP2_IDLE: Duration = Duration::from_mins(1);
 
 /// One endpoint, in one worker.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Upstream {
     /// Each connection begins with a PROXY header.
     send_proxy: Cell<Option<ProxyVersion>>,
     idle: RefCell<Vec<Idle>>,
+    /// Connections to it, where it speaks HTTP/2.
+    pub(super) http2: Http2Pool,
 }
 
 #[derive(Debug)]
@@ -74,6 +80,7 @@ impl Upstream {
             weight: Cell::new(1),
             send_proxy: Cell::new(None),
             idle: RefCell::default(),
+            http2: Http2Pool::default(),
         }
     }
 
@@ -149,6 +156,7 @@ impl Upstream {
     /// Closes every kept connection.
     pub fn close_idle(&self) {
         self.idle.borrow_mut().clear();
+        self.http2.close_idle();
     }
 
     /// Closes the kept connections that are over their time or that the endpoint has closed.
@@ -156,11 +164,12 @@ impl Upstream {
         self.idle
             .borrow_mut()
             .retain(|idle| now < idle.until && is_quiet(&idle.stream));
+        self.http2.sweep(now, HTTP2_IDLE);
     }
 
     /// Kept connections.
     pub fn idle_count(&self) -> usize {
-        self.idle.borrow().len()
+        self.idle.borrow().len() + self.http2.idle_count()
     }
 
     /// Connects.

@@ -27,7 +27,7 @@ use accept::Open;
 use connections::Connections;
 use view::Upstreams;
 
-pub(super) use connections::{Control, Registered};
+pub(super) use connections::{Control, Exchanging, Registered};
 pub(super) use view::{Pool, Publication, Site, View};
 
 /// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.
@@ -167,6 +167,12 @@ impl Worker {
     /// This worker's numbers.
     pub(super) fn stats(&self) -> &WorkerStats {
         self.stats.worker(self.slot.index())
+    }
+
+    /// Counts a final response by the first digit of its status.
+    pub(super) fn count_response(&self, status: u16) {
+        let class = usize::from(status / 100).min(5);
+        self.stats().responses[class].add(1);
     }
 
     /// Calls `with` with the time as `Date` has it, made once a second.

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use lastcall::gate::{Gate, Generation, State, Wake};
 use lastcall::model::{
-    AdminState, Backend as ModelBackend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec,
-    Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts,
-    Snapshot, StreamRoutes, WeightedBackend,
+    AdminState, Backend as ModelBackend, ClientTimeouts, DrainPolicy, EndpointId, EndpointProtocol,
+    EndpointSpec, Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry,
+    RouteTimeouts, Snapshot, StreamRoutes, WeightedBackend,
 };
 use lastcall::proxy::Workers;
 
@@ -102,6 +102,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
     let backend = ModelBackend {
         name: ObjectName::new("default", "web"),
         endpoints,
+        protocol: EndpointProtocol::Http1,
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),

@@ -6,6 +6,7 @@ mod cases;
 mod connections;
 mod endings;
 mod fields;
+mod http2;
 mod interim;
 mod leaving;
 mod limits;

@@ -96,6 +96,7 @@ mod tests {
             backends: vec![Backend {
                 name: backend.clone(),
                 endpoints: vec![EndpointSpec::fixed(id, address, 1, AdminState::Enabled)],
+                protocol: crate::model::EndpointProtocol::Http1,
                 policy: Policy::RoundRobin,
                 admin_state: AdminState::Enabled,
                 draining: DrainPolicy::default(),

@@ -258,6 +258,7 @@ fn pods(pods: &[(&str, Option<Stopping>)]) -> Arc<Snapshot> {
     let backend = Backend {
         name: web(),
         endpoints: endpoints.collect(),
+        protocol: crate::model::EndpointProtocol::Http1,
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),

@@ -136,6 +136,11 @@ impl ClientConnection {
         }
     }
 
+    /// Whether nothing has happened on it yet.
+    pub fn is_fresh(&self) -> bool {
+        *self == Self::new()
+    }
+
     /// Whether a response's head that goes out now must say that the connection closes.
     pub fn must_close(&self) -> bool {
         match self.state {

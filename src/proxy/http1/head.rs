@@ -75,13 +75,15 @@ pub struct Field {
     pub known: Known,
 }
 
-/// `HTTP/1.0` or `HTTP/1.1`; nothing else is spoken here.
+/// What a message was sent in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// HTTP/1.0: no chunked coding, no 1xx, closed after each exchange unless asked otherwise.
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2. Its heads are kept in the form of HTTP/1.1's.
+    Http2,
 }
 
 /// Bounds on a head.

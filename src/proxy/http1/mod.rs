@@ -36,7 +36,9 @@ pub use forward::{
 pub use framing::FramingFault;
 pub use head::{Field, HeadLimits, Span, Version, may_complete};
 pub use known::Known;
+pub(super) use request::authority::Authority;
 pub use request::{Method, RequestBody, RequestFault, RequestHead, TargetForm, parse_request};
 pub use response::{AskedBy, ResponseBody, ResponseFault, ResponseHead, parse_response};
 pub use syntax::Syntax;
 pub use trailers::Trailers;
+pub(super) use trailers::is_trailer;

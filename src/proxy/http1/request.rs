@@ -2,7 +2,7 @@
 //!
 //! Called by the downstream side of a connection. what may be wrong is a [`RequestFault`].
 
-pub(super) mod authority;
+pub(in crate::proxy) mod authority;
 mod fault;
 mod seen;
 mod target;

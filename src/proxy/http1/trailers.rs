@@ -75,6 +75,11 @@ impl Trailers {
     }
 }
 
+/// Whether a field of this name may stand in a trailer section.
+pub(in crate::proxy) fn is_trailer(name: &[u8]) -> bool {
+    is_allowed(name, Known::of(name))
+}
+
 /// RFC 9110 section 6.5.1: nothing that frames, routes, authenticates, modifies the request or says how to
 /// read the content may come after the fact. What an application sends beside that is its own.
 fn is_allowed(name: &[u8], known: Known) -> bool {

@@ -183,7 +183,11 @@ impl Arrived {
                 if refused {
                     tokio::task::spawn_local(async move { connection.refuse().await });
                 } else {
-                    tokio::task::spawn_local(async move { connection.serve().await });
+                    tokio::task::spawn_local(async move {
+                        if connection.serve().await {
+                            connection.serve_http2().await;
+                        }
+                    });
                 }
             }
             Protocol::Tcp | Protocol::TlsPassthrough => {

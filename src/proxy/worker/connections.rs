@@ -75,7 +75,33 @@ impl Drop for Registered {
     }
 }
 
-/// Every connection that is open.
+/// One of the exchanges of a connection that has several at once, as its worker reaches it from outside.
+pub(in crate::proxy) struct Exchanging {
+    worker: Rc<Worker>,
+    key: usize,
+    pub(in crate::proxy) control: Rc<Control>,
+}
+
+impl Exchanging {
+    /// Makes the exchange known to its worker.
+    pub(in crate::proxy) fn new(worker: &Rc<Worker>) -> Self {
+        let control = Rc::new(Control::default());
+        let mut open = worker.connections.open.borrow_mut();
+        Self {
+            worker: Rc::clone(worker),
+            key: open.insert(Rc::clone(&control)),
+            control,
+        }
+    }
+}
+
+impl Drop for Exchanging {
+    fn drop(&mut self) {
+        self.worker.connections.open.borrow_mut().remove(self.key);
+    }
+}
+
+/// Every connection that is open, and every exchange of those that have several at once.
 #[derive(Default)]
 pub(super) struct Connections {
     open: RefCell<Slab<Rc<Control>>>,

@@ -47,8 +47,8 @@ pub(super) async fn serve(arrived: Arrived, site: Rc<Site>, peer: SocketAddr) {
             let mut connection = Box::new(arrived.http(origin));
             if refused {
                 Box::pin(connection.refuse()).await;
-            } else {
-                Box::pin(connection.serve()).await;
+            } else if Box::pin(connection.serve()).await {
+                connection.serve_http2().await;
             }
         }
         Protocol::Tcp | Protocol::TlsPassthrough => {

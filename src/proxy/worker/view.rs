@@ -9,7 +9,8 @@ use std::time::Instant;
 use super::Worker;
 use crate::gate::Gate;
 use crate::model::{
-    Backend, EndpointId, EndpointSpec, Listener, LoadBalancer, ObjectName, Snapshot,
+    Backend, EndpointId, EndpointProtocol, EndpointSpec, Listener, LoadBalancer, ObjectName,
+    Snapshot,
 };
 use crate::proxy::balance::{Balancer, Candidate};
 use crate::proxy::connection_counts::ConnectionCounts;
@@ -53,6 +54,7 @@ impl Site {
 pub(in crate::proxy) struct Pool {
     pub(in crate::proxy) endpoints: Vec<Rc<Upstream>>,
     pub(in crate::proxy) balancer: Balancer,
+    pub(in crate::proxy) protocol: EndpointProtocol,
 }
 
 impl View {
@@ -111,6 +113,7 @@ impl Pool {
         Self {
             endpoints,
             balancer,
+            protocol: backend.protocol,
         }
     }
 }

@@ -142,7 +142,6 @@ pub const CASES: &[Case] = &[
     case("a method that never ends", b"", Refused(501)).filled(b"", b"X", 1000, b""),
     case("CONNECT", b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", Refused(501)),
     case("connect in lower case", b"connect a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", Refused(501)),
-    case("the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Closed),
     case("a TLS handshake", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Closed),
     case("a PROXY protocol header, binary", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Closed),
     case("a PROXY protocol header, text", b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),

@@ -11,6 +11,7 @@ pub mod app;
 pub mod backend;
 pub mod client;
 pub mod config;
+pub mod http2;
 pub mod lastcall;
 pub mod raw_server;
 pub mod wait;

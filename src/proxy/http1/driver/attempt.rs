@@ -10,10 +10,11 @@ use tokio::net::TcpStream;
 
 use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
 use super::attempts::Attempts;
+use super::caller::Body;
 use super::exchange::{Ended, Exchange, Failure, Seen, Task, Unanswered};
 use super::{Connection, on};
 use crate::gate::InFlight;
-use crate::model::WeightedBackend;
+use crate::model::{EndpointProtocol, WeightedBackend};
 use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
@@ -21,7 +22,7 @@ use crate::proxy::tunnel;
 use crate::proxy::worker::{Pool, Shutdown, Site, View};
 
 /// What became of one attempt.
-enum Tried {
+pub(super) enum Tried {
     /// The exchange is over; this comes next.
     Over(Next),
     /// Nothing was answered; another endpoint may be asked.
@@ -55,7 +56,9 @@ impl Connection {
             deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
             upgrade: head.upgrade.is_some(),
         };
-        match self.ask(pool, Attempts::new(choice, task)).await {
+        let mut body = (pool.protocol == EndpointProtocol::Http2).then(|| Body::from(head.body));
+        let asked = self.ask(pool, Attempts::new(choice, task), &mut body);
+        match asked.await {
             Ok(next) => next,
             Err(answer) => {
                 self.answer_ourselves(&answer, head, task.client_timeouts)
@@ -65,7 +68,13 @@ impl Connection {
     }
 
     /// Asks endpoints until one has answered; what the client is told where none has.
-    async fn ask(&mut self, pool: &Pool, mut attempts: Attempts<'_>) -> Result<Next, Answer> {
+    /// `body` is there where they speak HTTP/2.
+    async fn ask(
+        &mut self,
+        pool: &Pool,
+        mut attempts: Attempts<'_>,
+        body: &mut Option<Body>,
+    ) -> Result<Next, Answer> {
         let mut answer = None;
         loop {
             // A request that took too long is answered, and acted on by nobody after that.
@@ -82,7 +91,7 @@ impl Connection {
             if answer.is_some() {
                 self.worker.stats().retries.add(1);
             }
-            match self.attempt(&mut attempts, in_flight).await {
+            match self.attempt(&mut attempts, body, in_flight).await {
                 Tried::Over(next) => return Ok(next),
                 Tried::Again(why) => {
                     attempts.asked(at);
@@ -125,14 +134,22 @@ impl Connection {
         self.client.forward.seal();
     }
 
-    async fn attempt(&mut self, attempts: &mut Attempts<'_>, in_flight: InFlight<Picked>) -> Tried {
+    async fn attempt(
+        &mut self,
+        attempts: &mut Attempts<'_>,
+        body: &mut Option<Body>,
+        in_flight: InFlight<Picked>,
+    ) -> Tried {
         let control = Rc::clone(&self.client.registered.control);
         control.cut.set(self.worker.shutdown() == Shutdown::Cut);
         control.upstream.set(in_flight.endpoint().0.key);
-        let connected = self.connect(attempts, &in_flight).await;
-        let tried = match connected {
-            Ok((stream, kept)) => self.exchange(attempts, stream, kept, in_flight).await,
-            Err(tried) => tried,
+        let tried = match body {
+            // On the heap: where both sides speak HTTP/1 nothing of it is to be carried.
+            Some(body) => Box::pin(self.attempt_http2(attempts, body, in_flight)).await,
+            None => match self.connect(attempts, &in_flight).await {
+                Ok((stream, kept)) => self.exchange(attempts, stream, kept, in_flight).await,
+                Err(tried) => tried,
+            },
         };
         control.upstream.set(0);
         control.cut.set(false);
@@ -155,11 +172,7 @@ impl Connection {
             self.worker.stats().upstream_reuses.add(1);
             return Ok((stream, true));
         }
-        let limit = attempts.choice.timeouts.connect;
-        let left = attempts
-            .task
-            .deadline
-            .map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
+        let left = attempts.connect_limit(now);
         let connected = {
             let mut connecting =
                 std::pin::pin!(tokio::time::timeout(left, upstream.connect_telling(told)));
@@ -262,7 +275,7 @@ impl Connection {
     }
 
     /// What a failed attempt means: try again, tell the client, or break off.
-    fn failed(
+    pub(super) fn failed(
         &mut self,
         attempts: &mut Attempts<'_>,
         failure: Failure,
@@ -326,7 +339,7 @@ impl Connection {
 
     /// The request was cut and nothing of it was sent: another endpoint may be asked whatever the method is
     /// (Law 7), but where everything is ended by force.
-    fn cut_unsent(&self) -> Tried {
+    pub(super) fn cut_unsent(&self) -> Tried {
         if self.worker.shutdown() == Shutdown::Cut {
             let answer = Answer::new(503, "this load balancer is stopping").retry_after(1);
             return Tried::Failed(answer);
@@ -362,7 +375,7 @@ impl Connection {
 }
 
 /// 128 random bits as 32 hexadecimal digits.
-fn request_id(rng: &Rng) -> [u8; 32] {
+pub(in crate::proxy) fn request_id(rng: &Rng) -> [u8; 32] {
     let bits = u128::from(rng.next()) << 64 | u128::from(rng.next());
     std::array::from_fn(|at| b"0123456789abcdef"[(bits >> (124 - 4 * at) & 15) as usize])
 }

@@ -10,9 +10,9 @@ use crate::proxy::pick::{Picked, pick};
 use crate::proxy::worker::{Pool, Worker};
 
 /// What was written down of a request for all its attempts.
-pub(super) struct Attempts<'a> {
-    pub(super) choice: &'a WeightedBackend,
-    pub(super) task: Task<'a>,
+pub(in crate::proxy) struct Attempts<'a> {
+    pub(in crate::proxy) choice: &'a WeightedBackend,
+    pub(in crate::proxy) task: Task<'a>,
     /// Attempts left for a request that was sent and not answered.
     resends: u32,
     /// Endpoints that were asked in vain, as indices into the pool.
@@ -24,7 +24,7 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub(super) fn new(choice: &'a WeightedBackend, task: Task<'a>) -> Self {
+    pub(in crate::proxy) fn new(choice: &'a WeightedBackend, task: Task<'a>) -> Self {
         Self {
             choice,
             task,
@@ -37,7 +37,7 @@ impl<'a> Attempts<'a> {
 
     /// Picks an endpoint that was not asked yet; where there is none, the one that was asked on a connection
     /// it had given up gets a second chance (PITFALLS 14, 44).
-    pub(super) fn pick(
+    pub(in crate::proxy) fn pick(
         &mut self,
         pool: &Pool,
         worker: &Worker,
@@ -50,31 +50,38 @@ impl<'a> Attempts<'a> {
     }
 
     /// The endpoint was asked in vain.
-    pub(super) fn asked(&mut self, at: usize) {
+    pub(in crate::proxy) fn asked(&mut self, at: usize) {
         self.tried.push(at);
     }
 
     /// The endpoint was asked in vain, on a kept connection that it had given up.
-    pub(super) fn asked_stale(&mut self, at: usize) {
+    pub(in crate::proxy) fn asked_stale(&mut self, at: usize) {
         self.tried.push(at);
         self.stale = Some(at);
         self.fresh = true;
     }
 
     /// Whether kept connections may be used.
-    pub(super) fn may_reuse(&self) -> bool {
+    pub(in crate::proxy) fn may_reuse(&self) -> bool {
         !self.fresh
     }
 
+    /// How long connecting may take.
+    pub(in crate::proxy) fn connect_limit(&self, now: Instant) -> std::time::Duration {
+        let limit = self.choice.timeouts.connect;
+        let deadline = self.task.deadline;
+        deadline.map_or(limit, |at| limit.min(at.saturating_duration_since(now)))
+    }
+
     /// Whether the request as a whole is over its time.
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+    pub(in crate::proxy) fn is_overdue(&self, now: Instant) -> bool {
         self.task.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     /// Whether a request of which `sent` bytes went out unanswered may be asked again. Law 7: one of which
     /// nothing was sent whatever it is; one that was sent only where its method is idempotent, the policy
     /// allows it, and nothing of a body would be missing.
-    pub(super) fn may_go_on(&mut self, why: &Unanswered, sent: u64) -> bool {
+    pub(in crate::proxy) fn may_go_on(&mut self, why: &Unanswered, sent: u64) -> bool {
         if sent == 0 {
             return true;
         }

@@ -17,16 +17,12 @@ use super::super::{
 use super::outgoing::Outgoing;
 use crate::model::{ClientTimeouts, Limits};
 use crate::proxy::buffer::Buffer;
+use crate::proxy::linger::{LINGER_SILENCE, LINGER_WHOLE};
 use crate::proxy::origin::Origin;
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
 use crate::proxy::worker::{Control, Registered, Shutdown, Worker};
-
-/// How long a client may be silent, and how long it may go on sending, after our last response. Time alone
-/// bounds it: many clients send an upload to its end before they read why it was refused (PITFALLS 42).
-const LINGER_SILENCE: Duration = Duration::from_secs(5);
-const LINGER_WHOLE: Duration = Duration::from_secs(30);
 
 /// A client's socket and buffers; they live as long as the connection and are used again by each of its
 /// requests.
@@ -196,8 +192,7 @@ impl Client {
 
     /// Counts a final response by the first digit of its status.
     pub(super) fn count_response(&self, status: u16) {
-        let class = usize::from(status / 100).min(5);
-        self.worker.stats().responses[class].add(1);
+        self.worker.count_response(status);
     }
 
     /// Closes our side, then reads and drops what still comes, so that closing does not reset the

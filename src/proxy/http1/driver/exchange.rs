@@ -76,15 +76,15 @@ impl Link {
 
 /// What is the same for every attempt at a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Task<'a> {
-    pub(super) head: &'a RequestHead,
-    pub(super) timeouts: &'a RouteTimeouts,
-    pub(super) client_timeouts: &'a ClientTimeouts,
-    pub(super) body_limit: Option<u64>,
+pub(in crate::proxy) struct Task<'a> {
+    pub(in crate::proxy) head: &'a RequestHead,
+    pub(in crate::proxy) timeouts: &'a RouteTimeouts,
+    pub(in crate::proxy) client_timeouts: &'a ClientTimeouts,
+    pub(in crate::proxy) body_limit: Option<u64>,
     /// When the request as a whole is over its time.
-    pub(super) deadline: Option<Instant>,
+    pub(in crate::proxy) deadline: Option<Instant>,
     /// An upgrade is asked of the endpoint.
-    pub(super) upgrade: bool,
+    pub(in crate::proxy) upgrade: bool,
 }
 
 /// How an attempt ended.
@@ -119,7 +119,7 @@ pub(super) enum Failure {
 
 /// Why no response came.
 #[derive(Debug)]
-pub(super) enum Unanswered {
+pub(in crate::proxy) enum Unanswered {
     /// The endpoint closed or reset the connection.
     Closed,
     /// What it sent is no response.
@@ -169,9 +169,20 @@ pub(super) struct Exchange<'a> {
 
 /// What the response said about its connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    pub(super) keep_alive: bool,
-    pub(super) timeout: Option<std::time::Duration>,
+pub(in crate::proxy) struct Kept {
+    pub(in crate::proxy) keep_alive: bool,
+    pub(in crate::proxy) timeout: Option<std::time::Duration>,
+}
+
+impl Kept {
+    /// How long the connection is kept: `ours`, or a second below what the endpoint says, for the way
+    /// (PITFALLS 44).
+    pub(in crate::proxy) fn time(self, ours: std::time::Duration) -> std::time::Duration {
+        let theirs = self
+            .timeout
+            .map(|t| t.saturating_sub(std::time::Duration::from_secs(1)));
+        theirs.map_or(ours, |theirs| theirs.min(ours))
+    }
 }
 
 impl<'a> Exchange<'a> {
@@ -300,12 +311,7 @@ impl<'a> Exchange<'a> {
 
     /// Returns the connection to the endpoint's pool; a settled exchange uses it no more.
     fn keep_connection(&mut self, in_flight: &InFlight<Picked>, kept: Kept) {
-        let ours = self.task.timeouts.backend_idle;
-        // A second below what the endpoint says, for the way (PITFALLS 44).
-        let theirs = kept
-            .timeout
-            .map(|t| t.saturating_sub(std::time::Duration::from_secs(1)));
-        let keep = theirs.map_or(ours, |theirs| theirs.min(ours));
+        let keep = kept.time(self.task.timeouts.backend_idle);
         if let Some(stream) = self.link.take_stream() {
             let Picked(upstream, tells) = in_flight.endpoint();
             let told = tells.map(|_| Box::new(self.client.addresses()));

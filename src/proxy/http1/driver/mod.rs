@@ -4,25 +4,35 @@
 
 mod attempt;
 mod attempts;
+mod caller;
 mod client;
 mod deadlines;
 mod download;
 mod exchange;
+mod mixed;
 mod outgoing;
 mod relay;
 mod upload;
 
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
 
-use super::{ClientConnection, Event, Next, RequestHead};
-use crate::model::ClientTimeouts;
+use super::{ClientConnection, Event, Next, RequestFault, RequestHead};
+use crate::model::{ClientTimeouts, WeightedBackend};
+use crate::proxy::http2;
 use crate::proxy::origin::Origin;
 use crate::proxy::respond::Answer;
 use crate::proxy::router::{Destination, listener_serves};
 use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
 use client::{Client, HeadRead};
+
+pub(in crate::proxy) use attempt::request_id;
+pub(in crate::proxy) use attempts::Attempts;
+pub(in crate::proxy) use exchange::{Kept, Task, Unanswered};
+pub(in crate::proxy) use outgoing::Outgoing;
 
 /// One client connection and what serves it.
 pub struct Connection {
@@ -30,6 +40,8 @@ pub struct Connection {
     state: ClientConnection,
     worker: Rc<Worker>,
     port: u16,
+    /// The client has begun to speak HTTP/2.
+    http2: bool,
 }
 
 impl Connection {
@@ -46,6 +58,7 @@ impl Connection {
             state: ClientConnection::new(),
             worker,
             port,
+            http2: false,
         }
     }
 
@@ -61,7 +74,29 @@ impl Connection {
     }
 
     /// Serves requests until the connection ends.
-    pub async fn serve(&mut self) {
+    /// True where the client has begun to speak HTTP/2: [`Connection::serve_http2`] goes on.
+    pub async fn serve(&mut self) -> bool {
+        self.serve_http1().await;
+        self.http2
+    }
+
+    /// Goes on in HTTP/2, with what was read so far: a client that knew it before speaks it from its first byte
+    /// (RFC 9113 section 3.3). On the heap: a connection of HTTP/1 is to carry nothing of it.
+    pub fn serve_http2(self) -> Pin<Box<dyn Future<Output = ()>>> {
+        let addresses = self.client.addresses();
+        let Client {
+            stream,
+            told,
+            buffer,
+            registered,
+            ..
+        } = self.client;
+        let socket = http2::Socket::new(stream, buffer, Rc::clone(&self.worker));
+        let client = http2::Client::new(self.worker, addresses, self.port, told);
+        Box::pin(http2::serve(socket, Rc::new(client), registered))
+    }
+
+    async fn serve_http1(&mut self) {
         self.client.register().await;
         let mut next = Next::ReadHead;
         loop {
@@ -97,11 +132,16 @@ impl Connection {
                 // The configuration may have changed while the client was silent. From here on one view
                 // holds for the whole request: its routes speak of its own pools.
                 let view = self.worker.view();
-                Some(match self.site_for_client(&view) {
+                let ip = self.client.peer.ip();
+                Some(match site_for(&self.worker, &view, self.port, ip) {
                     // On the heap while it lasts: an idle connection is to carry nothing of it.
                     Ok(site) => Box::pin(self.respond(&view, &site, &head, length)).await,
                     Err(answer) => self.dismiss(&answer, &head, length, &timeouts).await,
                 })
+            }
+            HeadRead::Fault(RequestFault::Http2Preface) if self.state.is_fresh() => {
+                self.http2 = true;
+                None
             }
             HeadRead::Fault(fault) => {
                 self.worker.stats().refused.add(1);
@@ -153,7 +193,7 @@ impl Connection {
             keep_alive: head.keep_alive,
             has_body,
         });
-        match self.destination(site, head) {
+        match destination(site, head, self.client.buffer.filled()) {
             Ok(choice) => self.forward(view, site, head, length, &choice).await,
             Err(answer) => {
                 self.worker.stats().refused.add(1);
@@ -162,19 +202,6 @@ impl Connection {
                     .await
             }
         }
-    }
-
-    /// What serves this connection's requests now, or why nothing does any more: the connection was accepted
-    /// under an earlier configuration, and this one may have no such listener, or not let the client in.
-    fn site_for_client(&self, view: &View) -> Result<Rc<Site>, Answer> {
-        let Some(site) = view.site(self.port) else {
-            return Err(Answer::new(503, "this listener was removed").retry_after(1));
-        };
-        if !site.load_balancer().allows(self.client.peer.ip()) {
-            self.worker.stats().refused.add(1);
-            return Err(Answer::new(403, "this client's address is not allowed"));
-        }
-        Ok(site)
     }
 
     /// Answers the last request of a connection that is not served any more.
@@ -193,42 +220,6 @@ impl Connection {
         });
         self.client.buffer.consume(length);
         self.answer_ourselves(answer, head, timeouts).await
-    }
-
-    /// Where the request goes, or what we say ourselves.
-    fn destination(
-        &self,
-        site: &Site,
-        head: &RequestHead,
-    ) -> Result<crate::model::WeightedBackend, Answer> {
-        let limits = &site.load_balancer().limits;
-        if let (super::RequestBody::Length(length), Some(limit)) = (head.body, limits.body_bytes)
-            && length > limit
-        {
-            return Err(Answer::new(
-                413,
-                format!("the body is longer than {limit} bytes"),
-            ));
-        }
-        // RFC 9110 section 7.6.2: the last hop answers itself.
-        if head.max_forwards == Some(0) {
-            return Err(match head.method {
-                super::Method::Options => Answer::new(200, "").with_field("Allow: OPTIONS"),
-                _ => Answer::new(405, "TRACE is not answered here").with_field("Allow: OPTIONS"),
-            });
-        }
-        let bytes = self.client.buffer.filled();
-        let host = head.host_name(bytes);
-        if !listener_serves(&site.listener, &host) {
-            return Err(Answer::new(404, "no route for this host"));
-        }
-        match site.router.route(&host, head.path(bytes)) {
-            Destination::To(choice) => Ok(choice),
-            Destination::Unresolved => {
-                Err(Answer::new(503, "the backend of this route does not exist").retry_after(1))
-            }
-            Destination::None => Err(Answer::new(404, "no route for this host and path")),
-        }
     }
 
     /// Sends a response of our own in place of an endpoint's. Whatever is left of the request's body is
@@ -267,6 +258,59 @@ impl Connection {
     }
 }
 
+/// What serves a connection's requests now, or why nothing does any more: the connection was accepted under an
+/// earlier configuration, and this one may have no such listener, or not let the client in.
+pub(in crate::proxy) fn site_for(
+    worker: &Worker,
+    view: &View,
+    port: u16,
+    client: IpAddr,
+) -> Result<Rc<Site>, Answer> {
+    let Some(site) = view.site(port) else {
+        return Err(Answer::new(503, "this listener was removed").retry_after(1));
+    };
+    if !site.load_balancer().allows(client) {
+        worker.stats().refused.add(1);
+        return Err(Answer::new(403, "this client's address is not allowed"));
+    }
+    Ok(site)
+}
+
+/// Where a request goes, or what we say ourselves. `bytes` is what `head` was parsed from.
+pub(in crate::proxy) fn destination(
+    site: &Site,
+    head: &RequestHead,
+    bytes: &[u8],
+) -> Result<WeightedBackend, Answer> {
+    let limits = &site.load_balancer().limits;
+    if let (super::RequestBody::Length(length), Some(limit)) = (head.body, limits.body_bytes)
+        && length > limit
+    {
+        return Err(Answer::new(
+            413,
+            format!("the body is longer than {limit} bytes"),
+        ));
+    }
+    // RFC 9110 section 7.6.2: the last hop answers itself.
+    if head.max_forwards == Some(0) {
+        return Err(match head.method {
+            super::Method::Options => Answer::new(200, "").with_field("Allow: OPTIONS"),
+            _ => Answer::new(405, "TRACE is not answered here").with_field("Allow: OPTIONS"),
+        });
+    }
+    let host = head.host_name(bytes);
+    if !listener_serves(&site.listener, &host) {
+        return Err(Answer::new(404, "no route for this host"));
+    }
+    match site.router.route(&host, head.path(bytes)) {
+        Destination::To(choice) => Ok(choice),
+        Destination::Unresolved => {
+            Err(Answer::new(503, "the backend of this route does not exist").retry_after(1))
+        }
+        Destination::None => Err(Answer::new(404, "no route for this host and path")),
+    }
+}
+
 /// Whether a response that goes out now is to say that the connection closes, because the process is going
 /// down. Not where the next request is here already: it was sent in good faith, and behind a response
 /// that says close nothing is answered (RFC 9112 section 9.6). The last one's response says it.
@@ -296,7 +340,11 @@ mod tests {
         fn size<A, F: Future>(_: fn(A) -> F) -> usize {
             size_of::<F>()
         }
-        let bytes = size(|mut connection: Connection| async move { connection.serve().await });
-        assert!(bytes <= 1100, "{bytes} bytes");
+        let bytes = size(|mut connection: Connection| async move {
+            if connection.serve().await {
+                connection.serve_http2().await;
+            }
+        });
+        assert!(bytes <= 1120, "{bytes} bytes");
     }
 }

@@ -43,5 +43,6 @@ fn via(version: Version, out: &mut Vec<u8>) {
     out.extend_from_slice(match version {
         Version::Http10 => b"Via: 1.0 lastcall\r\n",
         Version::Http11 => b"Via: 1.1 lastcall\r\n",
+        Version::Http2 => b"Via: 2.0 lastcall\r\n",
     });
 }

@@ -27,7 +27,11 @@ impl ResponseFraming {
         match (head.body, client) {
             (ResponseBody::None, _) => Self::None,
             (ResponseBody::Length(length), _) => Self::Length(length),
-            (ResponseBody::Chunked | ResponseBody::UntilClose, Version::Http11) => Self::Chunked,
+            // HTTP/2 ends bodies by itself; so does chunked, which it takes the place of.
+            (
+                ResponseBody::Chunked | ResponseBody::UntilClose,
+                Version::Http11 | Version::Http2,
+            ) => Self::Chunked,
             (ResponseBody::Chunked | ResponseBody::UntilClose, Version::Http10) => Self::UntilClose,
         }
     }
@@ -79,7 +83,7 @@ pub fn forward_response(
             line(b"Date", &[context.date.as_bytes()], out);
         }
         via(head.version, out);
-        framing(head, context.framing, out);
+        framing(head, context, out);
     }
     connection(head, context, out);
     out.extend_from_slice(b"\r\n");
@@ -99,10 +103,11 @@ fn keeps_upgrade(head: &ResponseHead) -> bool {
     matches!(head.status, 101 | 426)
 }
 
-fn framing(head: &ResponseHead, framing: ResponseFraming, out: &mut Vec<u8>) {
-    let length = match framing {
+fn framing(head: &ResponseHead, context: &ResponseContext<'_>, out: &mut Vec<u8>) {
+    let length = match context.framing {
         ResponseFraming::Length(length) => Some(length),
         ResponseFraming::None if head.status != 204 => head.content_length,
+        ResponseFraming::Chunked if context.client == Version::Http2 => None,
         ResponseFraming::Chunked => {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
             None
@@ -118,6 +123,7 @@ fn framing(head: &ResponseHead, framing: ResponseFraming, out: &mut Vec<u8>) {
 
 fn connection(head: &ResponseHead, context: &ResponseContext<'_>, out: &mut Vec<u8>) {
     let options: &[u8] = match (head.status, context.close, context.client) {
+        (.., Version::Http2) => b"",
         (101, ..) => b"Connection: Upgrade\r\n",
         (status, ..) if status < 200 => b"",
         (426, true, _) => b"Connection: Upgrade, close\r\n",

@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 
 /// A checked `host [ ":" port ]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Authority {
+pub(in crate::proxy) struct Authority {
     /// Length of the host, from the start; an IPv6 address with its brackets.
     pub host_len: usize,
     /// The port, where one is given.

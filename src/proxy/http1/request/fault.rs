@@ -82,6 +82,9 @@ pub enum RequestFault {
     /// what says where the request ends or goes. We would not; the sender meant that somebody does.
     #[error("Connection names a field that frames or routes the message")]
     ConnectionNamesFraming,
+    /// A field that speaks of the connection, in HTTP/2, which has none of them (RFC 9113 section 8.2.2).
+    #[error("HTTP/2 has no Connection, Transfer-Encoding or Upgrade")]
+    ConnectionField,
     /// An expectation other than `100-continue`.
     #[error("the only expectation known is 100-continue")]
     ExpectUnknown,

@@ -1,0 +1,188 @@
+//! One stream of a connection to an endpoint that speaks HTTP/2.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+
+use super::link::{LinkFault, Received};
+use super::piece::{Piece, Then};
+use crate::proxy::http1::{Field, Method, is_trailer};
+use crate::proxy::http2::{Lease, read_response};
+
+/// A stream to an endpoint. Dropped before its end it is reset, and the endpoint knows that nobody waits.
+pub(in crate::proxy) struct Http2Link {
+    response: ResponseFuture,
+    send: SendStream<Bytes>,
+    body: Option<RecvStream>,
+    /// What waits for the endpoint's window.
+    waiting: Option<Piece>,
+    /// Content that went since the last flush.
+    went: usize,
+    /// The response was read to its end.
+    read: bool,
+    pub(in crate::proxy) bytes: Vec<u8>,
+    pub(in crate::proxy) fields: Vec<Field>,
+    _lease: Lease,
+}
+
+impl Http2Link {
+    pub(in crate::proxy) fn new(
+        response: ResponseFuture,
+        send: SendStream<Bytes>,
+        lease: Lease,
+    ) -> Self {
+        Self {
+            response,
+            send,
+            body: None,
+            waiting: None,
+            went: 0,
+            read: false,
+            bytes: Vec::new(),
+            fields: Vec::new(),
+            _lease: lease,
+        }
+    }
+
+    pub(in crate::proxy) fn put(&mut self, piece: Piece) {
+        debug_assert!(self.waiting.is_none());
+        self.waiting = Some(piece);
+    }
+
+    pub(in crate::proxy) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some(mut piece) = self.waiting.take() {
+            self.send.reserve_capacity(piece.data.len());
+            let room = self.send.capacity();
+            if room >= piece.data.len() {
+                self.went += piece.data.len();
+                self.hand_over(piece)?;
+                break;
+            }
+            if room > 0 {
+                self.went += room;
+                let part = Piece::more(piece.data.split_to(room));
+                self.hand_over(part)?;
+            }
+            self.waiting = Some(piece);
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        Poll::Ready(Ok(std::mem::take(&mut self.went)))
+    }
+
+    fn hand_over(&mut self, piece: Piece) -> io::Result<()> {
+        let Piece { data, then } = piece;
+        match then {
+            Then::More => self.send.send_data(data, false),
+            Then::End => self.send.send_data(data, true),
+            Then::Trailers(trailers) => {
+                let sent = if data.is_empty() {
+                    Ok(())
+                } else {
+                    self.send.send_data(data, false)
+                };
+                sent.and_then(|()| self.send.send_trailers(trailers))
+            }
+        }
+        .map_err(io::Error::other)
+    }
+
+    pub(in crate::proxy) fn poll_head(
+        &mut self,
+        method: Method,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Received, LinkFault>> {
+        let (parts, ends) = match self.response.poll_informational(cx) {
+            Poll::Ready(Some(Ok(interim))) => (interim.into_parts().0, false),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(unanswered(&error))),
+            Poll::Ready(None) | Poll::Pending => {
+                let response = std::pin::Pin::new(&mut self.response);
+                match ready!(response.poll(cx)) {
+                    Ok(response) => {
+                        let (parts, body) = response.into_parts();
+                        let ends = body.is_end_stream();
+                        self.read = ends;
+                        self.body = Some(body);
+                        (parts, ends)
+                    }
+                    Err(error) => return Poll::Ready(Err(unanswered(&error))),
+                }
+            }
+        };
+        let read = read_response(&parts, ends, method, &mut self.fields, &mut self.bytes);
+        let head = read.map_err(|fault| LinkFault::Broken(fault.detail()))?;
+        Poll::Ready(Ok(Received { head }))
+    }
+
+    pub(in crate::proxy) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Piece, LinkFault>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Err(LinkFault::Truncated));
+        };
+        if self.read {
+            return Poll::Ready(Ok(Piece::END));
+        }
+        let piece = match ready!(body.poll_data(cx)) {
+            Some(Ok(data)) => {
+                // What is read here is handed on at once, and no more is read until that went.
+                let _ = body.flow_control().release_capacity(data.len());
+                let mut piece = Piece::more(data);
+                if body.is_end_stream() {
+                    piece.then = Then::End;
+                }
+                piece
+            }
+            // A reset with NO_ERROR before the end is no end either (PITFALLS 41).
+            Some(Err(_)) => return Poll::Ready(Err(LinkFault::Truncated)),
+            None => {
+                let trailers = ready!(body.poll_trailers(cx));
+                let trailers = trailers.map_err(|_| LinkFault::Truncated)?;
+                Piece {
+                    data: Bytes::new(),
+                    then: trailers.map_or(Then::End, |mut map| {
+                        retain_trailers(&mut map);
+                        Then::Trailers(map)
+                    }),
+                }
+            }
+        };
+        self.read = piece.is_last();
+        Poll::Ready(Ok(piece))
+    }
+
+    pub(in crate::proxy) fn is_read(&self) -> bool {
+        self.read
+    }
+}
+
+/// Takes out what must not stand in trailers (RFC 9110 section 6.5.1).
+pub(in crate::proxy) fn retain_trailers(map: &mut http::HeaderMap) {
+    let refused: Vec<_> = map
+        .keys()
+        .filter(|name| !is_trailer(name.as_str().as_bytes()))
+        .cloned()
+        .collect();
+    for name in refused {
+        map.remove(name);
+    }
+}
+
+/// Why no response came. GOAWAY ends only streams above its last id so, and those were not looked at.
+fn unanswered(error: &h2::Error) -> LinkFault {
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    if error.is_remote() && (refused || error.is_go_away()) {
+        LinkFault::Unprocessed
+    } else if error.is_io() || error.is_remote() {
+        LinkFault::Closed
+    } else {
+        LinkFault::Broken(error.to_string())
+    }
+}

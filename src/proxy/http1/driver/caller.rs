@@ -1,0 +1,259 @@
+//! A client of HTTP/1 in an exchange with an endpoint that speaks something else.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::super::{
+    BodyDecoder, CHUNK_END, ClientConnection, Event, RequestBody, ResponseFraming, Version,
+    chunk_head, last_chunk,
+};
+use super::client::Client;
+use super::exchange::Seen;
+use super::{closing, on};
+use crate::proxy::exchange::{Caller, CallerFault, Piece, Replay, Then};
+use crate::proxy::http2::trailers;
+use crate::proxy::worker::Worker;
+
+/// How far the body of a request was read, over all attempts at it.
+#[derive(Debug)]
+pub(super) struct Body {
+    decoder: BodyDecoder,
+    replay: Replay,
+}
+
+impl Body {
+    /// Another attempt begins.
+    pub(super) fn rewind(&mut self) {
+        self.replay.rewind();
+    }
+
+    /// Whether another attempt could be given the body from its start.
+    pub(super) fn can_rewind(&self) -> bool {
+        self.replay.can_rewind()
+    }
+
+    /// Whether nothing more of the body is to come.
+    pub(super) fn is_ended(&self) -> bool {
+        self.replay.is_over() && self.decoder.is_finished()
+    }
+}
+
+impl From<RequestBody> for Body {
+    fn from(body: RequestBody) -> Self {
+        Self {
+            decoder: body.into(),
+            replay: Replay::default(),
+        }
+    }
+}
+
+/// The connection's part in one attempt.
+pub(super) struct Http1Caller<'a> {
+    client: &'a mut Client,
+    state: &'a mut ClientConnection,
+    worker: &'a Worker,
+    version: Version,
+    body: &'a mut Body,
+    framing: ResponseFraming,
+    begun: bool,
+    /// All of the response is out.
+    over: bool,
+    /// The content that is being written.
+    data: Bytes,
+    /// The response ends with what is being written.
+    last: bool,
+}
+
+impl<'a> Http1Caller<'a> {
+    pub(super) fn new(
+        client: &'a mut Client,
+        state: &'a mut ClientConnection,
+        worker: &'a Worker,
+        version: Version,
+        body: &'a mut Body,
+    ) -> Self {
+        client.out.reset();
+        Self {
+            client,
+            state,
+            worker,
+            version,
+            body,
+            framing: ResponseFraming::None,
+            begun: false,
+            over: false,
+            data: Bytes::new(),
+            last: false,
+        }
+    }
+
+    /// What the client has seen of the response.
+    pub(super) fn seen(&self) -> Seen {
+        if self.begun {
+            if self.over { Seen::Whole } else { Seen::Head }
+        } else if self.client.out.has_begun() {
+            Seen::Interim
+        } else {
+            Seen::Nothing
+        }
+    }
+
+    /// The piece that the unread bytes hold; `None` where they hold none.
+    fn decode(&mut self) -> Result<Option<Piece>, CallerFault> {
+        let bytes = self.client.buffer.filled();
+        let decoded = self
+            .body
+            .decoder
+            .decode(bytes)
+            .map_err(CallerFault::Malformed)?;
+        let data = Bytes::copy_from_slice(&bytes[decoded.data]);
+        self.client.buffer.consume(decoded.consumed);
+        if decoded.finished {
+            let fields = self.body.decoder.trailers();
+            let then = if fields.is_empty() {
+                Then::End
+            } else {
+                Then::Trailers(trailers(fields.iter()))
+            };
+            if self.state.request_is_open() {
+                on(self.state, Event::RequestBodyFinished);
+            }
+            return Ok(Some(Piece { data, then }));
+        }
+        Ok((!data.is_empty()).then(|| Piece::more(data)))
+    }
+}
+
+impl Caller for Http1Caller<'_> {
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn closes(&self, framing: ResponseFraming) -> bool {
+        self.state.must_close() || framing.closes() || closing(self.worker, self.client)
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, CallerFault>> {
+        if let Some(piece) = self.body.replay.next() {
+            return Poll::Ready(Ok(piece));
+        }
+        if self.body.decoder.is_finished() {
+            return Poll::Ready(Ok(Piece::END));
+        }
+        loop {
+            if let Some(piece) = self.decode()? {
+                self.body.replay.keep(&piece);
+                return Poll::Ready(Ok(piece));
+            }
+            // One that breaks off within its body is gone, half-closed or not: its request was never whole.
+            match ready!(self.client.buffer.poll_fill(&mut self.client.stream, cx)) {
+                Ok(count) if count > 0 => {}
+                _ => return Poll::Ready(Err(CallerFault::Gone)),
+            }
+        }
+    }
+
+    fn passed_on(&mut self, _: usize) {
+        // The kernel's own window follows what is read.
+    }
+
+    fn give_up_body(&mut self) {
+        if self.state.request_is_open() {
+            on(self.state, Event::RequestBodyAbandoned);
+        }
+    }
+
+    fn interim(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+        // HTTP/1.0 has none.
+        if self.version == Version::Http11 {
+            self.client.out.front.extend_from_slice(&head);
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        head: Vec<u8>,
+        framing: ResponseFraming,
+        ends: bool,
+    ) -> Result<(), CallerFault> {
+        self.body.replay.commit();
+        self.begun = true;
+        self.framing = framing;
+        let close = self.closes(framing);
+        on(self.state, Event::ResponseHead { close });
+        self.client.out.front.extend_from_slice(&head);
+        if ends && framing == ResponseFraming::Chunked {
+            last_chunk(std::iter::empty(), &mut self.client.out.back);
+        }
+        self.last = ends;
+        Ok(())
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    fn send(&mut self, piece: Piece) -> Result<(), CallerFault> {
+        let Piece { data, then } = piece;
+        let out = &mut self.client.out;
+        if self.framing == ResponseFraming::Chunked {
+            if !data.is_empty() {
+                chunk_head(data.len() as u64, &mut out.front);
+                out.back.extend_from_slice(CHUNK_END);
+            }
+            match &then {
+                Then::More => {}
+                Then::End => last_chunk(std::iter::empty(), &mut out.back),
+                Then::Trailers(fields) => {
+                    let fields = fields.iter();
+                    let fields =
+                        fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+                    last_chunk(fields, &mut out.back);
+                }
+            }
+        }
+        out.carry(0..data.len(), data.len());
+        self.data = data;
+        self.last = !matches!(then, Then::More);
+        Ok(())
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallerFault>> {
+        if ready!(self.client.poll_out(&self.data, cx)).is_err() {
+            return Poll::Ready(Err(CallerFault::Gone));
+        }
+        self.data = Bytes::new();
+        self.client.out.clear();
+        if std::mem::take(&mut self.last) {
+            self.over = true;
+            on(self.state, Event::ResponseFinished);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallerFault>> {
+        // A head waits for the first piece of its body, so that both go at once.
+        if self.data.is_empty() && self.client.out.back.is_empty() && !self.client.out.has_begun() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_sent(cx)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let silent = self.client.half_closed || !self.client.buffer.is_empty();
+        if silent || !self.body.decoder.is_finished() {
+            return Poll::Pending;
+        }
+        match ready!(self.client.buffer.poll_fill(&mut self.client.stream, cx)) {
+            Ok(0) => {
+                self.client.half_closed = true;
+                on(self.state, Event::ClientEof);
+                Poll::Pending
+            }
+            Ok(_) => Poll::Pending,
+            Err(_) => Poll::Ready(()),
+        }
+    }
+}

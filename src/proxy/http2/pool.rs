@@ -1,0 +1,229 @@
+//! The connections that one worker has to one endpoint that speaks HTTP/2: each carries as many exchanges as
+//! the endpoint allows.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
+use h2::SendStream;
+use h2::client::{Builder, ResponseFuture, SendRequest};
+
+use super::{CONNECTION_WINDOW, STREAM_WINDOW};
+
+/// Streams at once on one connection, where the endpoint allows more.
+const MAX_STREAMS: usize = 256;
+/// Bytes of one response's fields.
+const MAX_FIELDS: u32 = 64 * 1024;
+/// Bytes that wait for the endpoint's window, for each stream.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Connections to one endpoint. Empty costs nothing.
+#[derive(Default)]
+pub(in crate::proxy) struct Http2Pool {
+    connections: RefCell<Vec<Rc<Connection>>>,
+    /// One that is being made; all who need one wait for it.
+    connecting: RefCell<Option<Connecting>>,
+}
+
+type Connecting = Shared<LocalBoxFuture<'static, Result<Rc<Connection>, Rc<io::Error>>>>;
+
+impl std::fmt::Debug for Http2Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.connections.borrow().len();
+        f.debug_struct("Http2Pool")
+            .field("connections", &count)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One connection.
+struct Connection {
+    send: SendRequest<Bytes>,
+    streams: Cell<usize>,
+    /// Takes no more streams: the endpoint said so, or it is gone.
+    over: Cell<bool>,
+    idle_since: Cell<Instant>,
+}
+
+/// One stream's place on a connection, given up when this is dropped.
+pub(in crate::proxy) struct Lease(Rc<Connection>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get() - 1);
+        self.0.idle_since.set(Instant::now());
+    }
+}
+
+impl Connection {
+    fn has_room(&self) -> bool {
+        let most = self.send.current_max_send_streams().min(MAX_STREAMS);
+        !self.over.get() && self.streams.get() < most
+    }
+}
+
+/// Why no stream could be opened; nothing was sent.
+pub(in crate::proxy) enum NoStream {
+    /// No connection could be made.
+    Connect(Rc<io::Error>),
+}
+
+/// A place for one request on a connection that was there before or is new.
+pub(in crate::proxy) struct Place {
+    lease: Lease,
+    /// It was made for this request.
+    pub(in crate::proxy) fresh: bool,
+}
+
+impl Place {
+    /// Whether the endpoint takes `WebSocket`s (RFC 8441 section 3).
+    pub(in crate::proxy) fn takes_websockets(&self) -> bool {
+        self.lease.0.send.is_extended_connect_protocol_enabled()
+    }
+
+    /// Sends the head of a request; gives the place up where the connection takes no more.
+    pub(in crate::proxy) fn send(
+        self,
+        request: http::Request<()>,
+        ends: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>, Lease), h2::Error> {
+        let mut send = self.lease.0.send.clone();
+        match send.send_request(request, ends) {
+            Ok((response, stream)) => Ok((response, stream, self.lease)),
+            Err(error) => {
+                self.lease.0.over.set(true);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Http2Pool {
+    /// A place on a connection; `connect` makes a transport where none has room.
+    pub(in crate::proxy) async fn place<T, F>(
+        &self,
+        connect: impl FnOnce() -> F,
+    ) -> Result<Place, NoStream>
+    where
+        F: Future<Output = io::Result<T>> + 'static,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    {
+        let mut connect = Some(connect);
+        loop {
+            if let Some(lease) = self.lease() {
+                let fresh = connect.is_none();
+                return Ok(Place { lease, fresh });
+            }
+            let pending = self.connecting.borrow().clone();
+            let connecting = match (pending, connect.take()) {
+                (Some(pending), kept) => {
+                    connect = kept;
+                    pending
+                }
+                (None, Some(connect)) => self.begin(connect()),
+                // The one made for it was full again, or over, before its turn came.
+                (None, None) => {
+                    let full = io::Error::other("the endpoint takes no more streams");
+                    return Err(NoStream::Connect(Rc::new(full)));
+                }
+            };
+            let made = connecting.clone().await;
+            let mut known = self.connecting.borrow_mut();
+            if known
+                .as_ref()
+                .is_some_and(|known| known.ptr_eq(&connecting))
+            {
+                *known = None;
+                if let Ok(connection) = &made {
+                    self.connections.borrow_mut().push(Rc::clone(connection));
+                }
+            }
+            drop(known);
+            made.map_err(NoStream::Connect)?;
+        }
+    }
+
+    fn lease(&self) -> Option<Lease> {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|connection| !connection.over.get());
+        let found = connections
+            .iter()
+            .find(|connection| connection.has_room())?;
+        found.streams.set(found.streams.get() + 1);
+        Some(Lease(Rc::clone(found)))
+    }
+
+    fn begin<T, F>(&self, connect: F) -> Connecting
+    where
+        F: Future<Output = io::Result<T>> + 'static,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    {
+        let connecting = async move { open(connect.await.map_err(Rc::new)?).await }
+            .boxed_local()
+            .shared();
+        *self.connecting.borrow_mut() = Some(connecting.clone());
+        connecting
+    }
+
+    /// Takes connections out of use: what they carry may finish, and then they close.
+    pub(in crate::proxy) fn close_idle(&self) {
+        self.connections.borrow_mut().clear();
+        *self.connecting.borrow_mut() = None;
+    }
+
+    /// Closes connections that are over, or that carried nothing for `keep`.
+    pub(in crate::proxy) fn sweep(&self, now: Instant, keep: Duration) {
+        self.connections.borrow_mut().retain(|connection| {
+            let idle = connection.streams.get() == 0
+                && now.saturating_duration_since(connection.idle_since.get()) >= keep;
+            !connection.over.get() && !idle
+        });
+    }
+
+    /// Connections that carry nothing now.
+    pub(in crate::proxy) fn idle_count(&self) -> usize {
+        let connections = self.connections.borrow();
+        connections.iter().filter(|c| c.streams.get() == 0).count()
+    }
+}
+
+async fn open<T>(transport: T) -> Result<Rc<Connection>, Rc<io::Error>>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+{
+    let (send, mut driver) = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_FIELDS)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_push(false)
+        .handshake::<T, Bytes>(transport)
+        .await
+        .map_err(|error| Rc::new(io::Error::other(error)))?;
+    let ping = driver.ping_pong();
+    let connection = Rc::new(Connection {
+        send,
+        streams: Cell::new(0),
+        over: Cell::new(false),
+        idle_since: Cell::new(Instant::now()),
+    });
+    let weak = Rc::downgrade(&connection);
+    tokio::task::spawn_local(async move {
+        if let Err(error) = driver.await {
+            tracing::debug!(%error, "connection to an endpoint");
+        }
+        if let Some(connection) = weak.upgrade() {
+            connection.over.set(true);
+        }
+    });
+    // What it allows comes before its answer to this; and who does not speak HTTP/2 gets no request.
+    if let Some(mut ping) = ping {
+        let answered = ping.ping(h2::Ping::opaque()).await;
+        answered.map_err(|error| Rc::new(io::Error::other(error)))?;
+    }
+    Ok(connection)
+}

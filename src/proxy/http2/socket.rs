@@ -1,0 +1,93 @@
+//! A client's socket as HTTP/2 uses it: what was read before HTTP/2 was known comes first, and closing does not
+//! erase what the client has still to read.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::proxy::buffer::Buffer;
+use crate::proxy::linger::linger;
+use crate::proxy::worker::Worker;
+
+/// A socket and what was read from it. When it is dropped its last bytes are waited for (PITFALLS 42).
+pub(in crate::proxy) struct Socket<T: AsyncRead + AsyncWrite + Unpin + 'static> {
+    read: Buffer,
+    /// `None` only while it is dropped.
+    transport: Option<T>,
+    worker: Rc<Worker>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Socket<T> {
+    pub(in crate::proxy) fn new(transport: T, read: Buffer, worker: Rc<Worker>) -> Self {
+        Self {
+            read,
+            transport: Some(transport),
+            worker,
+        }
+    }
+
+    fn transport(&mut self) -> io::Result<Pin<&mut T>> {
+        let transport = self.transport.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(Pin::new(transport))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Socket<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            self.read.release_if_empty();
+            return self.transport()?.poll_read(cx, out);
+        }
+        let count = self.read.filled().len().min(out.remaining());
+        out.put_slice(&self.read.filled()[..count]);
+        self.read.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Socket<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.transport()?.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.transport()?.poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport()?.poll_shutdown(cx)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Socket<T> {
+    fn drop(&mut self) {
+        if let Some(transport) = self.transport.take() {
+            tokio::task::spawn_local(linger(transport, Rc::clone(&self.worker)));
+        }
+    }
+}
