@@ -1,6 +1,8 @@
 //! Real clients through lastcall: curl, Python's requests, httpx and websockets, Node's fetch, http and ws,
 //! Go's net/http. Each driver in tests/clients prints one JSON line with a verdict for each of its checks.
 //!
+//! And h2spec, which puts HTTP/2's rules to a server one by one.
+//!
 //! The controls: without lastcall every check passes, and against an app that does each thing wrongly every
 //! check fails.
 
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use support::backend::{self, Backend};
 use support::{Config, Lastcall};
 
 /// Name, program and arguments of each driver, and how many checks it has.
@@ -199,4 +202,39 @@ fn against_a_broken_app_every_check_fails() {
             });
         }
     });
+}
+
+/// What h2spec says of a server: how many cases it ran, and those that failed.
+fn h2spec(target: SocketAddr, cases: &[&str]) -> (usize, Vec<String>) {
+    let port = target.port().to_string();
+    let output = command("h2spec")
+        .args(["--strict", "--timeout", "5", "--port", &port])
+        .args(cases)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // `146 tests, 145 passed, 0 skipped, 1 failed`
+    let last = said.lines().last().unwrap_or_default();
+    let (ran, rest) = last.split_once(" tests, ").unwrap_or(("0", last));
+    assert!(rest.contains(" 0 skipped"), "{last}");
+    let (_, failures) = said.split_once("Failures:").unwrap_or(("", ""));
+    let failed = failures.lines().map(str::trim);
+    let failed = failed
+        .filter_map(|line| line.strip_prefix("× "))
+        .map(str::to_owned);
+    (ran.parse().unwrap(), failed.collect())
+}
+
+#[test]
+fn h2spec_finds_nothing_but_that_the_port_speaks_http1_too() {
+    // With content, that there is something for its windows to hold back.
+    let server = Backend::start(|_| backend::ok("hello world"));
+    let lastcall = Lastcall::start(Config::new(&[server.address]));
+    let (ran, failed) = h2spec(lastcall.address, &[]);
+    assert_eq!(ran, 146);
+    // `INVALID CONNECTION PREFACE` is a bad request of HTTP/1, and answered so, with a 400.
+    assert_eq!(failed, ["2: Sends invalid connection preface"]);
+    // The control: of a server that speaks no HTTP/2 it says so.
+    let (ran, failed) = h2spec(server.address, &["generic/1"]);
+    assert_eq!((ran, failed.len()), (1, 1), "{failed:?}");
 }

@@ -469,6 +469,19 @@ async fn a_websocket_of_http2_is_a_tunnel_to_an_endpoint_of_http1() {
     let opening = seen.last().unwrap();
     assert_eq!(opening.field("upgrade"), Some("websocket"));
     assert_eq!(opening.field("sec-websocket-key").map(str::len), Some(24));
+    // Through a second lastcall, whose endpoint speaks HTTP/2, too: the tunnel is streams all the way.
+    let first = Lastcall::start(Config::new(&[lastcall.address]).backend("web", "protocol: H2C"));
+    let through = Client::connect(first.address).await;
+    assert!(through.get("/").await.is_ok());
+    let mut open = request(Method::CONNECT, "/chat");
+    open.extensions_mut()
+        .insert(h2::ext::Protocol::from_static("websocket"));
+    let (response, mut far) = through.begin(open).await;
+    let mut back = response.await.unwrap().into_body();
+    far.send_data(Bytes::from_static(b"far"), false).unwrap();
+    assert_eq!(back.data().await.unwrap().unwrap(), "far");
+    drop((far, back));
+    lastcall.wait_for_in_flight(server.address, 1);
     // Both sides close, and it is no longer in flight.
     up.send_data(Bytes::new(), true).unwrap();
     assert!(down.data().await.is_none_or(|end| end.unwrap().is_empty()));
