@@ -101,6 +101,13 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     for (reason, count) in &totals.refused {
         refused.put(&[("reason", reason)], float(*count));
     }
+    let mut handshakes = families.counter(
+        "lastcall_tls_handshakes_total",
+        "TLS handshakes with clients, by what came of them",
+    );
+    for (result, count) in &totals.tls_handshakes {
+        handshakes.put(&[("result", result)], float(*count));
+    }
     for (name, help, read) in PLAIN_COUNTERS {
         families.counter(name, help).put(&[], float(read(totals)));
     }
@@ -332,6 +339,7 @@ pub(super) mod tests {
                 }],
                 responses: [0, 5, 0, 1, 0],
                 refused: vec![("bad_head", 2)],
+                tls_handshakes: vec![("resumed", 4)],
                 ..DataPlaneTotals::default()
             },
             drains,
@@ -360,6 +368,7 @@ pub(super) mod tests {
             r#"lastcall_connections{load_balancer="default/shop",listener="http"} 3"#,
             r#"lastcall_requests_total{status_class="2xx"} 5"#,
             r#"lastcall_refused_total{reason="bad_head"} 2"#,
+            r#"lastcall_tls_handshakes_total{result="resumed"} 4"#,
             r#"lastcall_endpoint_in_flight{namespace="default",backend="web",endpoint="10.0.0.7:80"} 12"#,
             r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="draining"} 1"#,
             r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="in_service"} 0"#,

@@ -87,6 +87,7 @@ fn snapshot(ports: &[u16], draining: DrainPolicy) -> Arc<Snapshot> {
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining,
+        tls: UpstreamTls::No,
     };
     Arc::new(Snapshot {
         backends: vec![backend],

@@ -12,12 +12,13 @@ pub mod release;
 pub mod report;
 pub mod snapshot;
 pub mod target;
+pub mod tls;
 pub mod totals;
 
 pub use identity::{EndpointId, Member, ObjectName};
 pub use snapshot::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointSpec, HostPattern, LastEndpoint,
     Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts, Snapshot,
-    Stopping, WeightedBackend,
+    Stopping, UpstreamTls, WeightedBackend,
 };
 pub use target::Target;

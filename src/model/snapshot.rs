@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::identity::{EndpointId, ObjectName};
+use super::tls::{BackendTls, ListenerTls};
 
 /// All that the proxy serves. Two snapshots that are equal route alike.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,6 +74,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Only requests for this host are served; all where absent.
     pub hostname: Option<HostPattern>,
+    /// How TLS ends here, where it does.
+    pub tls: Option<Arc<ListenerTls>>,
 }
 
 /// What a listener speaks.
@@ -80,6 +83,8 @@ pub struct Listener {
 pub enum Protocol {
     /// HTTP/1.0 and 1.1 in clear text.
     Http,
+    /// The same in TLS.
+    Https,
 }
 
 /// A host name, or a wildcard for all names below one, in lower case.
@@ -240,6 +245,20 @@ pub struct Backend {
     pub admin_state: AdminState,
     /// How its endpoints leave: the Backend's own fields over those of its LoadBalancers.
     pub draining: DrainPolicy,
+    /// What is spoken to its endpoints where it is TLS.
+    pub tls: UpstreamTls,
+}
+
+/// Whether the endpoints of a Backend speak TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// Clear text.
+    #[default]
+    No,
+    /// TLS.
+    Spoken(Arc<BackendTls>),
+    /// TLS, and who is to be believed is not known: nothing can be sent.
+    Unresolved,
 }
 
 /// One endpoint as configured.

@@ -13,6 +13,8 @@ pub mod router;
 mod samples;
 pub mod stats;
 pub mod timer;
+pub mod tls;
+pub mod transport;
 mod tunnel;
 pub mod upstream;
 mod worker;

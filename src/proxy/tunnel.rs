@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
+use super::transport::Transport;
 use super::worker::Control;
 
 /// How a tunnel ended.
@@ -34,8 +34,8 @@ enum Way {
 /// Moves bytes between a client and an endpoint. Both may have sent more than the head of the switch:
 /// that goes first.
 pub(super) async fn run(
-    client: (&mut TcpStream, &mut Buffer),
-    endpoint: (TcpStream, Buffer),
+    client: (&mut Transport, &mut Buffer),
+    endpoint: (Transport, Buffer),
     control: &Control,
 ) -> Ended {
     let (client, from_client) = client;
@@ -55,19 +55,17 @@ pub(super) async fn run(
     })
     .await;
     if ended != Ended::Closed {
-        for stream in [&*client, &endpoint] {
-            // Fails only where the socket is gone already.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
-        }
+        client.reset();
+        endpoint.reset();
     }
     ended
 }
 
 fn poll_way(
     way: &mut Way,
-    source: &mut TcpStream,
+    source: &mut Transport,
     buffer: &mut Buffer,
-    sink: &mut TcpStream,
+    sink: &mut Transport,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     while *way != Way::Over {
@@ -78,6 +76,7 @@ fn poll_way(
             }
             buffer.consume(count);
         }
+        ready!(Pin::new(&mut *sink).poll_flush(cx))?;
         if *way == Way::Ending {
             ready!(Pin::new(&mut *sink).poll_shutdown(cx))?;
             *way = Way::Over;

@@ -4,13 +4,16 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
 use super::balance::Candidate;
+use super::buffer::BufferPool;
+use super::tls::{Connector, Originator};
+use super::transport::Transport;
 use crate::gate::{Gate, Generation, State};
 use crate::model::EndpointId;
 
@@ -28,12 +31,45 @@ pub struct Upstream {
     pub key: u64,
     gate: Arc<Gate>,
     weight: Cell<u32>,
+    speaks: RefCell<Rc<Speaks>>,
+    /// The last handshake failed: told once, not with every request.
+    tls_fails: Cell<bool>,
     idle: RefCell<Vec<Idle>>,
+}
+
+/// What is spoken to an endpoint.
+#[derive(Debug)]
+enum Speaks {
+    ClearText,
+    Tls(Connector),
+    /// It would be TLS, and who is to be believed is not known.
+    Nothing,
+}
+
+/// What is to be spoken to an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub enum Spoken<'a> {
+    /// Clear text.
+    ClearText,
+    /// TLS.
+    Tls(&'a Arc<Originator>),
+    /// TLS, and who is to be believed is not known: every connection fails.
+    Nothing,
+}
+
+impl Speaks {
+    fn is(&self, wanted: Spoken<'_>) -> bool {
+        match (self, wanted) {
+            (Speaks::ClearText, Spoken::ClearText) | (Speaks::Nothing, Spoken::Nothing) => true,
+            (Speaks::Tls(connector), Spoken::Tls(originator)) => connector.is_by(originator),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    stream: Transport,
     until: Instant,
 }
 
@@ -66,6 +102,8 @@ impl Upstream {
             key,
             gate,
             weight: Cell::new(1),
+            speaks: RefCell::new(Rc::new(Speaks::ClearText)),
+            tls_fails: Cell::new(false),
             idle: RefCell::default(),
         }
     }
@@ -90,11 +128,26 @@ impl Upstream {
         self.weight.set(weight);
     }
 
+    /// What is spoken to it from the next connection on. What was kept was made otherwise, perhaps with somebody
+    /// who is not believed any more, and is closed.
+    pub fn speak(&self, wanted: Spoken<'_>) {
+        if self.speaks.borrow().is(wanted) {
+            return;
+        }
+        let speaks = match wanted {
+            Spoken::ClearText => Speaks::ClearText,
+            Spoken::Tls(originator) => Speaks::Tls(originator.connector()),
+            Spoken::Nothing => Speaks::Nothing,
+        };
+        self.speaks.replace(Rc::new(speaks));
+        self.close_idle();
+    }
+
     /// Takes a kept connection, the one used last, that the endpoint has not closed.
-    pub fn reuse(&self, now: Instant) -> Option<TcpStream> {
+    pub fn reuse(&self, now: Instant) -> Option<Transport> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { stream, until }) = idle.pop() {
-            if now < until && is_quiet(&stream) {
+        while let Some(Idle { mut stream, until }) = idle.pop() {
+            if now < until && stream.is_quiet() {
                 return Some(stream);
             }
         }
@@ -102,7 +155,7 @@ impl Upstream {
     }
 
     /// Keeps a connection for the next request, for `keep` at the most.
-    pub fn keep(&self, stream: TcpStream, keep: Duration, now: Instant) {
+    pub fn keep(&self, stream: Transport, keep: Duration, now: Instant) {
         let mut idle = self.idle.borrow_mut();
         // What a closed gate has had for connections was dropped when it closed (PITFALLS 14).
         if self.gate.phase().state != State::Closed && idle.len() < MAX_IDLE && !keep.is_zero() {
@@ -122,7 +175,7 @@ impl Upstream {
     pub fn sweep(&self, now: Instant) {
         self.idle
             .borrow_mut()
-            .retain(|idle| now < idle.until && is_quiet(&idle.stream));
+            .retain_mut(|idle| now < idle.until && idle.stream.is_quiet());
     }
 
     /// Kept connections.
@@ -130,24 +183,35 @@ impl Upstream {
         self.idle.borrow().len()
     }
 
-    /// Connects.
-    pub async fn connect(&self) -> io::Result<TcpStream> {
+    /// Connects, and shakes hands where TLS is spoken: nothing of a request is sent before its endpoint has
+    /// proved who it is.
+    pub async fn connect(&self, pool: &Rc<BufferPool>) -> io::Result<Transport> {
+        let speaks = Rc::clone(&self.speaks.borrow());
+        if let Speaks::Nothing = *speaks {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         super::keep_alive::watch(&stream);
-        Ok(stream)
+        let Speaks::Tls(connector) = &*speaks else {
+            return Ok(stream.into());
+        };
+        // On the heap while it lasts: connections in clear text are to carry nothing of it.
+        let shaken = Box::pin(connector.begin(stream, pool)?).await;
+        self.tell(shaken.as_ref().err());
+        shaken
     }
-}
 
-/// Whether a kept connection has nothing to read: neither an end nor bytes that nobody asked for. Costs
-/// no system call where the runtime has heard of nothing.
-fn is_quiet(stream: &TcpStream) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    match stream.poll_read_ready(&mut cx) {
-        Poll::Pending => true,
-        Poll::Ready(_) => {
-            let read = stream.try_read(&mut [0]);
-            matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    /// Says once that handshakes fail, and once that they do no more.
+    fn tell(&self, error: Option<&io::Error>) {
+        if self.tls_fails.replace(error.is_some()) == error.is_some() {
+            return;
+        }
+        match error {
+            Some(error) => {
+                tracing::warn!(endpoint = %self.id, address = %self.address, %error, "TLS handshake with an endpoint failed");
+            }
+            None => tracing::info!(endpoint = %self.id, "TLS handshakes with an endpoint are back"),
         }
     }
 }

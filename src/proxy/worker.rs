@@ -3,6 +3,7 @@
 
 mod accept;
 mod connections;
+mod secure;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -84,6 +84,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
             port,
             protocol: Protocol::Http,
             hostname: None,
+            tls: None,
         }],
         routes: Vec::new(),
         default_backend: Some(WeightedBackend {
@@ -103,6 +104,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
+        tls: UpstreamTls::No,
     };
     Snapshot {
         load_balancers: vec![load_balancer],

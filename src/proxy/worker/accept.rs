@@ -13,9 +13,11 @@ use tokio::sync::oneshot;
 use super::Worker;
 use super::connections::Registered;
 use super::view::{Site, View};
+use crate::model::Protocol;
 use crate::proxy::connection_counts::Admitted;
 use crate::proxy::http1::driver;
 use crate::proxy::keep_alive;
+use crate::proxy::transport::Transport;
 
 /// How long after the kernel stopped taking handshakes the last of them may still come into the queue.
 const HANDSHAKES_END: Duration = Duration::from_millis(250);
@@ -144,9 +146,21 @@ impl Worker {
         let _ = stream.set_nodelay(true);
         keep_alive::watch(&stream);
         let worker = Rc::clone(self);
+        if site.listener.protocol == Protocol::Https {
+            // To tell a client of one connection too many would take the handshake, most of what serving it
+            // costs: it is closed. So it is where TLS cannot be served, and never served in clear text.
+            if let (Some(terminator), false) = (site.tls.clone(), refused) {
+                let from = (peer, door.port);
+                let patience = site.load_balancer().timeouts.request_head;
+                let serving = worker.serve_tls(stream, from, terminator, patience, registered);
+                tokio::task::spawn_local(serving);
+            }
+            return;
+        }
+        let stream = Transport::Plain(stream);
         let mut connection = driver::Connection::new(stream, peer, door.port, worker, registered);
         if refused {
-            tokio::task::spawn_local(async move { connection.refuse().await });
+            tokio::task::spawn_local(async move { connection.refuse(&driver::too_many()).await });
         } else {
             tokio::task::spawn_local(async move { connection.serve().await });
         }

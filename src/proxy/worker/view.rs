@@ -9,12 +9,13 @@ use std::time::Instant;
 use super::Worker;
 use crate::gate::Gate;
 use crate::model::{
-    Backend, EndpointId, EndpointSpec, Listener, LoadBalancer, ObjectName, Snapshot,
+    Backend, EndpointId, EndpointSpec, Listener, LoadBalancer, ObjectName, Snapshot, UpstreamTls,
 };
 use crate::proxy::balance::{Balancer, Candidate};
 use crate::proxy::connection_counts::ConnectionCounts;
 use crate::proxy::router::Router;
-use crate::proxy::upstream::Upstream;
+use crate::proxy::tls::{Configs, Terminator};
+use crate::proxy::upstream::{Spoken, Upstream};
 
 /// A configuration with the live parts it needs.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub(in crate::proxy) struct Publication {
     pub(in crate::proxy) snapshot: Arc<Snapshot>,
     pub(in crate::proxy) gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
     pub(in crate::proxy) counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
+    pub(in crate::proxy) tls: Arc<Configs>,
 }
 
 /// The configuration as this worker runs it.
@@ -39,6 +41,8 @@ pub(in crate::proxy) struct Site {
     pub(in crate::proxy) listener: Listener,
     pub(in crate::proxy) router: Rc<Router>,
     pub(super) counts: Arc<ConnectionCounts>,
+    /// How TLS ends here, where it does.
+    pub(super) tls: Option<Arc<Terminator>>,
 }
 
 impl Site {
@@ -75,6 +79,10 @@ impl View {
                     listener: listener.clone(),
                     router: Rc::clone(&router),
                     counts: counts.cloned().unwrap_or_default(),
+                    tls: publication
+                        .tls
+                        .listener(&load_balancer.name, &listener.name)
+                        .cloned(),
                 };
                 sites.insert(listener.port, Rc::new(site));
             }
@@ -91,9 +99,19 @@ impl Pool {
         worker: usize,
     ) -> Self {
         let mut endpoints = Vec::with_capacity(backend.endpoints.len());
+        let spoken = match &backend.tls {
+            UpstreamTls::No => Spoken::ClearText,
+            UpstreamTls::Spoken(_) => publication
+                .tls
+                .backend(&backend.name)
+                .map_or(Spoken::Nothing, Spoken::Tls),
+            UpstreamTls::Unresolved => Spoken::Nothing,
+        };
         for spec in &backend.endpoints {
             if let Some(gate) = publication.gates.get(&spec.id) {
-                endpoints.push(upstreams.keep(spec, gate));
+                let upstream = upstreams.keep(spec, gate);
+                upstream.speak(spoken);
+                endpoints.push(upstream);
             }
         }
         let weights: Vec<u32> = endpoints.iter().map(Candidate::weight).collect();

@@ -6,8 +6,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use tokio::net::TcpStream;
-
 use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
 use super::attempts::Attempts;
 use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
@@ -16,6 +14,7 @@ use crate::gate::InFlight;
 use crate::model::WeightedBackend;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
+use crate::proxy::transport::Transport;
 use crate::proxy::tunnel;
 use crate::proxy::worker::{Pool, Shutdown, Site, View};
 
@@ -143,7 +142,7 @@ impl Connection {
         &mut self,
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
-    ) -> Result<(TcpStream, bool), Tried> {
+    ) -> Result<(Transport, bool), Tried> {
         let upstream = &in_flight.endpoint().0;
         let now = Instant::now();
         if attempts.may_reuse()
@@ -158,7 +157,7 @@ impl Connection {
             .deadline
             .map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
         let connected = {
-            let mut connecting = std::pin::pin!(tokio::time::timeout(left, upstream.connect()));
+            let mut connecting = std::pin::pin!(tokio::time::timeout(left, upstream.connect(&self.worker.buffers)));
             let control = &self.client.registered.control;
             poll_fn(|cx| {
                 if control.cut.get() {
@@ -191,7 +190,7 @@ impl Connection {
     async fn exchange(
         &mut self,
         attempts: &mut Attempts<'_>,
-        stream: TcpStream,
+        stream: Transport,
         kept: bool,
         in_flight: InFlight<Picked>,
     ) -> Tried {

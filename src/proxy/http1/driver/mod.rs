@@ -15,12 +15,11 @@ mod upload;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tokio::net::TcpStream;
-
 use super::{ClientConnection, Event, Next, RequestHead};
 use crate::model::ClientTimeouts;
 use crate::proxy::respond::Answer;
 use crate::proxy::router::{Destination, listener_serves};
+use crate::proxy::transport::Transport;
 use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
 use client::{Client, HeadRead};
 
@@ -35,7 +34,7 @@ pub struct Connection {
 impl Connection {
     /// A connection just accepted.
     pub(in crate::proxy) fn new(
-        stream: TcpStream,
+        stream: Transport,
         peer: SocketAddr,
         port: u16,
         worker: Rc<Worker>,
@@ -49,12 +48,11 @@ impl Connection {
         }
     }
 
-    /// Turns the client away: there are too many connections.
-    pub async fn refuse(&mut self) {
+    /// Turns the client away with this answer, whatever it asks.
+    pub async fn refuse(&mut self, answer: &Answer) {
         self.client.register().await;
-        let answer = Answer::new(429, "too many connections to this load balancer").retry_after(1);
         let timeouts = ClientTimeouts::default();
-        let sent = self.client.send(&answer, true, true, timeouts.write).await;
+        let sent = self.client.send(answer, true, true, timeouts.write).await;
         if sent.is_ok() {
             self.client.linger().await;
         }
@@ -68,7 +66,7 @@ impl Connection {
             next = match next {
                 Next::ReadHead | Next::ReadWhatIsHere => match self.read_head(next).await {
                     Some(next) => next,
-                    None => return,
+                    None => Next::Close,
                 },
                 Next::Linger => {
                     self.client.linger().await;
@@ -79,7 +77,10 @@ impl Connection {
                     return;
                 }
                 // A tunnel ends with its connection; the others do not follow an exchange.
-                Next::Close | Next::Tunnel | Next::Continue | Next::Answer => return,
+                Next::Close | Next::Tunnel | Next::Continue | Next::Answer => {
+                    self.client.close().await;
+                    return;
+                }
             };
         }
     }
@@ -265,6 +266,11 @@ impl Connection {
     fn on(&mut self, event: Event) -> Next {
         on(&mut self.state, event)
     }
+}
+
+/// What a client is told whose connection is one too many.
+pub(in crate::proxy) fn too_many() -> Answer {
+    Answer::new(429, "too many connections to this load balancer").retry_after(1)
 }
 
 /// Whether a response that goes out now is to say that the connection closes, because the process is going

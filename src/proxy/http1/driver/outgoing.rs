@@ -83,7 +83,7 @@ impl Outgoing {
         self.written == self.front.len() + self.data.len() + self.back.len()
     }
 
-    /// Writes until the whole piece is out. `source` are the other side's unread bytes.
+    /// Writes until the whole piece is out, as far as the kernel. `source` are the other side's unread bytes.
     pub fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
         source: &[u8],
@@ -112,7 +112,8 @@ impl Outgoing {
             self.written += count;
             self.total += count as u64;
         }
-        Poll::Ready(Ok(()))
+        // What TLS has taken may still be with it.
+        Pin::new(sink).poll_flush(cx)
     }
 }
 
