@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draining::ConnectionDrainingOverride;
 use super::status::BackendStatus;
+use super::tls::BackendTls;
 use super::upstream::{Retry, UpstreamTimeouts};
 
 /// The name of a port, which has at least one letter: so "80" in quotes is told, not looked up.
@@ -81,6 +82,11 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
 #[x_kube(
     validation = Rule::new("[has(self.service), has(self.pods), has(self.static)].exists_one(x, x)")
         .message("exactly one of service, pods and static must say where the endpoints are"),
+    validation = Rule::new("self.protocol != 'HTTPS' || has(self.tls)")
+        .message("tls: protocol HTTPS needs the name that the endpoints' certificates are for")
+        .field_path(".tls"),
+    validation = Rule::new("self.protocol != 'HTTP' || !has(self.tls)")
+        .message("tls goes only with protocol HTTPS").field_path(".tls"),
 )]
 pub struct BackendSpec {
     /// The endpoints of a Service, by its EndpointSlices.
@@ -97,6 +103,9 @@ pub struct BackendSpec {
     /// What endpoints speak.
     #[serde(default)]
     pub protocol: BackendProtocol,
+    /// How TLS is spoken to endpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
     /// What is wanted of the whole Backend. An endpoint's own, where not Enabled, wins.
     #[serde(default)]
     pub admin_state: AdminState,
@@ -170,7 +179,7 @@ fn one() -> u32 {
     1
 }
 
-/// HTTP is HTTP/1.1 in clear text.
+/// HTTP is HTTP/1.1 in clear text. HTTPS is the same in TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum BackendProtocol {
@@ -178,6 +187,9 @@ pub enum BackendProtocol {
     #[default]
     #[serde(rename = "HTTP")]
     Http,
+    /// The same in TLS.
+    #[serde(rename = "HTTPS")]
+    Https,
 }
 
 /// Enabled takes new work. Draining takes none, and what it has may finish. Disabled takes none, and

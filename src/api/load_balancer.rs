@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::draining::ConnectionDraining;
 use super::duration::GatewayDuration;
 use super::status::LoadBalancerStatus;
+use super::tls::ListenerTls;
 use super::upstream::{Retry, UpstreamTimeouts};
 
 /// A host name, or one wildcard label before one (`*.example.com`), in lower case.
@@ -132,6 +133,12 @@ pub struct Cidr(pub String);
 /// A port that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.protocol != 'HTTPS' || has(self.tls)")
+        .message("tls: protocol HTTPS needs a certificate").field_path(".tls"),
+    validation = Rule::new("self.protocol != 'HTTP' || !has(self.tls)")
+        .message("tls goes only with protocol HTTPS").field_path(".tls"),
+)]
 pub struct Listener {
     /// Its name, unique in the LoadBalancer.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
@@ -147,9 +154,12 @@ pub struct Listener {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = HOSTNAME))]
     pub hostname: Option<String>,
+    /// How TLS is spoken there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
 }
 
-/// HTTP is HTTP/1.0 and 1.1 in clear text.
+/// HTTP is HTTP/1.0 and 1.1 in clear text. HTTPS is the same in TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ListenerProtocol {
@@ -157,6 +167,9 @@ pub enum ListenerProtocol {
     #[default]
     #[serde(rename = "HTTP")]
     Http,
+    /// The same in TLS.
+    #[serde(rename = "HTTPS")]
+    Https,
 }
 
 /// Which requests go where.

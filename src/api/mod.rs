@@ -13,6 +13,7 @@ pub mod pods;
 pub mod pre_stop;
 pub mod protection;
 pub mod status;
+pub mod tls;
 pub mod upstream;
 
 pub use backend::{Backend, BackendSpec};

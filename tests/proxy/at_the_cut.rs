@@ -11,7 +11,7 @@ use lastcall::gate::{Gate, Generation, State, Wake};
 use lastcall::model::{
     AdminState, Backend as ModelBackend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec,
     Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts,
-    Snapshot, WeightedBackend,
+    Snapshot, UpstreamTls, WeightedBackend,
 };
 use lastcall::proxy::Workers;
 
