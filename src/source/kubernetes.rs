@@ -5,7 +5,8 @@
 //! and a watch that is back catches up: what went meanwhile is told as gone. `app` passes what is published
 //! through `plan::cluster::facts` to `plan`.
 //!
-//! Secrets are not watched: no listener speaks TLS yet.
+//! Of Secrets only those of type kubernetes.io/tls are asked for, and only certificates with their keys and
+//! authorities are kept.
 
 mod kept;
 mod live;
@@ -225,6 +226,7 @@ fn log(before: Option<&Observed>, now: &Observed) {
             services = now.cluster.services.len(),
             pods = now.cluster.pods.len(),
             nodes = now.cluster.nodes.len(),
+            secrets = now.cluster.secrets.len(),
             "cluster listed"
         );
     }
