@@ -132,9 +132,12 @@ impl<'a> Lookup<'a> {
     }
 
     fn secret(&self, name: &str) -> Result<&'a Secret, String> {
-        let name = ObjectName::new(&self.object.namespace, name);
-        let found = self.facts.secrets.get(&name).map(Arc::as_ref);
-        found.ok_or_else(|| format!("there is no Secret {name} of type kubernetes.io/tls"))
+        let full = ObjectName::new(&self.object.namespace, name);
+        let found = self.facts.secrets.get(&full).map(Arc::as_ref);
+        found.ok_or_else(|| match self.facts.ports {
+            Some(_) => format!("there is no Secret {full} of type kubernetes.io/tls"),
+            None => format!("there is no folder {name} beside the files of the configuration"),
+        })
     }
 
     /// A certificate, or the one that was `known` under the name.
@@ -153,7 +156,7 @@ impl<'a> Lookup<'a> {
             Ok(found) => {
                 let expired = Duration::from_secs(u64::try_from(found.not_after).unwrap_or(0));
                 let expired = httpdate::fmt_http_date(UNIX_EPOCH + expired);
-                let message = format!("the certificate in Secret {name} has expired: {expired}");
+                let message = format!("{name}: {CERTIFICATE} has expired: {expired}");
                 let kept = known.map(|known| match known.not_after < found.not_after {
                     true => found,
                     false => known,
@@ -204,5 +207,5 @@ impl<'a> Lookup<'a> {
 }
 
 fn in_secret(name: &str, why: &Unusable) -> String {
-    format!("Secret {name}: {why}")
+    format!("{name}: {why}")
 }

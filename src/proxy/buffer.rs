@@ -163,6 +163,11 @@ impl Buffer {
         }
     }
 
+    #[cfg(test)]
+    pub(in crate::proxy) fn has_no_storage(&self) -> bool {
+        self.storage.is_none()
+    }
+
     fn make_room(&mut self) {
         let empty = self.is_empty();
         let Some(storage) = &mut self.storage else {

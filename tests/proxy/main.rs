@@ -18,6 +18,8 @@ mod routing;
 mod support;
 mod table;
 mod timeouts;
+mod tls_listener;
+mod tls_upstream;
 mod tunnels;
 mod unread;
 

@@ -57,7 +57,7 @@ impl Certificates {
     }
 
     /// RFC 6125 section 6.4.3: a wildcard stands for one whole label. A name of its own comes first.
-    fn choose(&self, host: Option<&str>) -> impl Iterator<Item = &Arc<CertifiedKey>> {
+    pub(super) fn choose(&self, host: Option<&str>) -> impl Iterator<Item = &Arc<CertifiedKey>> {
         let exact = host.and_then(|host| self.exact.get(host));
         let wildcard = host.and_then(|host| self.wildcard.get(&host[host.find('.')?..]));
         let lists = [exact, wildcard, Some(&self.default)];

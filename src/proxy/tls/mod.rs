@@ -12,6 +12,8 @@ mod client;
 mod server;
 pub mod session;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -69,6 +69,11 @@ impl Terminator {
         self.made_of == *tls
     }
 
+    #[cfg(test)]
+    pub(super) fn tickets(&self) -> &dyn ProducesTickets {
+        &*self.tickets
+    }
+
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }

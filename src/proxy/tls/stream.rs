@@ -118,6 +118,13 @@ impl<S: Session> TlsStream<S> {
         self.incoming.poll_fill(&mut self.socket, cx)
     }
 
+    /// Whether nothing of the pool is with this connection.
+    #[cfg(test)]
+    pub(super) fn holds_nothing(&self) -> bool {
+        let buffers = [&self.incoming, &self.outgoing, &self.plain];
+        buffers.iter().all(|buffer| buffer.has_no_storage())
+    }
+
     /// What was read and is not taken in.
     pub(super) fn unread(&self) -> &[u8] {
         self.incoming.filled()

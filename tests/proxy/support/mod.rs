@@ -12,6 +12,7 @@ pub mod backend;
 pub mod client;
 pub mod config;
 pub mod lastcall;
+pub mod tls;
 pub mod wait;
 
 pub use ::lastcall::cli::demo::{load, plan, record};
