@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::tls::session::{Client, Server, Session};
+use super::tls::session::{Client, Server};
 use super::tls::stream::TlsStream;
 
 /// A connection's bytes, both ways.

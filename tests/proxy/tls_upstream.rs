@@ -23,7 +23,7 @@ fn config(servers: &[&TlsServer], authority: &Authority) -> Config {
 fn requests_go_to_endpoints_in_tls_and_connections_and_sessions_are_kept() {
     let authority = Authority::new();
     let server = server(&authority.issue(&["web.test"]));
-    let lastcall = Lastcall::start(config(&[&server], &authority).flag("--workers=1"));
+    let lastcall = Lastcall::start(config(&[&server], &authority));
     let mut client = RawClient::connect(lastcall.address);
     for _ in 0..3 {
         let answer = client.ask(GET);
@@ -34,14 +34,16 @@ fn requests_go_to_endpoints_in_tls_and_connections_and_sessions_are_kept() {
         assert_eq!((seen.handshakes, &seen.names[..]), (1, &["web.test".to_owned()][..]));
         assert!(seen.heads[0].contains("Host: shop.test"), "{}", seen.heads[0]);
     }
-    // A connection of its own for each: the session is resumed.
-    let upgrade = "POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 0\r\n\r\n";
-    let waiting: Vec<_> = (0..3).map(|_| RawClient::sending(lastcall.address, upgrade)).collect();
-    for mut client in waiting {
-        assert_eq!(client.read_response().status(), 200);
+    // More at once than are kept: new connections resume the session.
+    for _ in 0..8 {
+        let many: Vec<_> = (0..8).map(|_| RawClient::sending(lastcall.address, GET)).collect();
+        for mut client in many {
+            assert_eq!(client.read_response().status(), 200);
+        }
     }
     let seen = server.seen.lock().unwrap();
-    assert_eq!(seen.resumed, seen.handshakes - 1, "{seen:?}");
+    // Each of the two workers begins once from nothing.
+    assert!(seen.resumed + 2 >= seen.handshakes, "{seen:?}");
 }
 
 #[test]

@@ -261,6 +261,7 @@ fn pods(pods: &[(&str, Option<Stopping>)]) -> Arc<Snapshot> {
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
+        tls: crate::model::UpstreamTls::No,
     };
     Arc::new(Snapshot {
         backends: vec![backend],

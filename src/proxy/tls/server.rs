@@ -79,10 +79,13 @@ impl Terminator {
     }
 }
 
+static FROM_12: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+static FROM_13: [&SupportedProtocolVersion; 1] = [&TLS13];
+
 fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     match min {
-        TlsVersion::V12 => &[&TLS13, &TLS12],
-        TlsVersion::V13 => &[&TLS13],
+        TlsVersion::V12 => &FROM_12,
+        TlsVersion::V13 => &FROM_13,
     }
 }
 
