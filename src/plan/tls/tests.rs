@@ -11,20 +11,20 @@ use crate::plan::{Kind, ObjectRef, Objects, Plan, Verdict, plan};
 /// 2030-01-01.
 const NOW: i64 = 1_893_456_000;
 
-/// A Secret whose certificate expires at the start of that year.
-fn until(year: i32) -> Secret {
+/// A Secret of that name whose certificate expires at the start of that year.
+fn until(name: &str, year: i32) -> Secret {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(year, 1, 1);
     let (pem, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
-    Secret::read("any", |part| match part {
+    Secret::read(name, |part| match part {
         CERTIFICATE | CA => Ok(pem.as_bytes()),
         _ => Ok(key.as_bytes()),
     })
 }
 
-fn good() -> Secret {
-    until(2040)
+fn good(name: &str) -> Secret {
+    until(name, 2040)
 }
 
 fn broken() -> Secret {
@@ -117,7 +117,7 @@ fn what_resolves_is_served() {
         "clientCARef": {"name": "c"},
         "minVersion": "TLS1.3",
     }));
-    let (a, b, c, ca) = (good(), good(), good(), good());
+    let (a, b, c, ca) = (good("a"), good("b"), good("c"), good("ca"));
     let plan = scene.with(&[("a", &a), ("b", &b), ("c", &c), ("ca", &ca)]);
     let tls = served(&plan).unwrap();
     assert_eq!(tls.certificates[..], [a.certificate.unwrap(), b.certificate.unwrap()]);
@@ -135,7 +135,7 @@ fn what_resolves_is_served() {
 /// Law 4.
 #[test]
 fn what_does_not_resolve_takes_only_its_own_listener_out_of_service() {
-    let expired = until(2029);
+    let expired = until("a", 2029);
     for (secrets, says) in [
         (vec![], "spec.listeners[1].tls.certificateRefs[0].name: there is no folder a"),
         (
@@ -161,14 +161,14 @@ fn what_does_not_resolve_takes_only_its_own_listener_out_of_service() {
 /// Law 4.
 #[test]
 fn what_once_resolved_keeps_its_last_good_content() {
-    let (first, second, expired) = (good(), good(), until(2029));
+    let (first, second, expired) = (good("a"), good("a"), until("a", 2029));
     let mut scene = Scene::new(one_certificate());
     scene.with(&[("a", &first)]);
     for secrets in [
         vec![("a", broken())],
         vec![("a", expired)],
         vec![],
-        vec![("b", good())],
+        vec![("b", good("b"))],
     ] {
         let secrets: Vec<_> = secrets.iter().map(|(name, own)| (*name, own)).collect();
         let plan = scene.with(&secrets);
@@ -184,7 +184,7 @@ fn what_once_resolved_keeps_its_last_good_content() {
 
 #[test]
 fn a_certificate_that_expires_while_it_is_served_goes_on_and_a_later_one_takes_its_place() {
-    let (first, later) = (until(2031), until(2032));
+    let (first, later) = (until("a", 2031), until("a", 2032));
     let mut scene = Scene::new(one_certificate());
     scene.with(&[("a", &first)]);
     scene.facts.now = NOW + 10 * 366 * 86_400;
@@ -198,7 +198,7 @@ fn a_certificate_that_expires_while_it_is_served_goes_on_and_a_later_one_takes_i
 #[test]
 fn of_several_certificates_those_that_resolve_are_served() {
     let mut scene = Scene::new(json!({"certificateRefs": [{"name": "a"}, {"name": "b"}]}));
-    let b = good();
+    let b = good("b");
     let plan = scene.with(&[("b", &b)]);
     assert_eq!(served(&plan).unwrap().certificates, [b.certificate.unwrap()]);
     assert_eq!(said(&plan).0, ["InvalidCertificateRef"]);
@@ -210,7 +210,7 @@ fn nobody_is_let_in_or_believed_without_the_authorities_that_are_named() {
         "certificateRefs": [{"name": "a"}],
         "clientCARef": {"name": "c"},
     }));
-    let (a, c) = (good(), good());
+    let (a, c) = (good("a"), good("c"));
     let plan = scene.with(&[("a", &a)]);
     assert!(served(&plan).is_none());
     assert_eq!(said(&plan).0, ["RefsNotResolved", "InvalidCACertificateRef"]);
@@ -223,7 +223,7 @@ fn nobody_is_let_in_or_believed_without_the_authorities_that_are_named() {
     assert_eq!(faults, [("InvalidCACertificateRef", field)]);
 
     // Once known they stay, as long as they are meant.
-    let ca = good();
+    let ca = good("ca");
     scene.with(&[("a", &a), ("c", &c), ("ca", &ca)]);
     let plan = scene.with(&[("a", &a)]);
     assert_eq!(served(&plan).unwrap().client_ca, Some(c.ca.unwrap()));

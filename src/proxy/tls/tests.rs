@@ -269,7 +269,7 @@ async fn an_idle_connection_holds_no_buffer() {
 #[tokio::test]
 async fn clear_text_is_told_from_tls() {
     let terminator = Terminator::new(&ends(&[ecdsa(&["a.test"])]), None).unwrap();
-    for (sent, clear) in [(&b"GET / HTTP/1.1\r\n\r\n"[..], true), (b"\x16\x03\x01\x00\x01\xff", false)] {
+    for (sent, clear) in [(&b"GET / HTTP/1.1\r\n\r\n"[..], true), (b"\x16\x03\x01\x00\x04\xff\0\0\0", false)] {
         let (near, mut far) = sockets().await;
         far.write_all(sent).await.unwrap();
         let refused = shake(&terminator, near).await.unwrap_err();
