@@ -15,9 +15,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::gate::{Admission, Gate, Generation, InFlight, State, WorkerSlot, worker_tickets};
 use crate::model::report::ServiceState;
-use crate::model::{
-    Backend, DrainPolicy, EndpointSpec, Member, ObjectName, Policy, UpstreamTls,
-};
+use crate::model::{Backend, DrainPolicy, EndpointSpec, Member, ObjectName, Policy, UpstreamTls};
 
 /// Long enough for a busy machine; nothing waits for it to pass.
 const LIMIT: Duration = Duration::from_secs(20);

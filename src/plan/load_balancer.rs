@@ -10,11 +10,11 @@ use super::ports::Ports;
 use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, load_balancer as written};
+use crate::model::tls::ListenerTls;
 use crate::model::{
     ClientTimeouts, HostPattern, Limits, Listener, LoadBalancer, ObjectName, Protocol, Retry,
     Route, RouteTimeouts, WeightedBackend,
 };
-use crate::model::tls::ListenerTls;
 
 /// Plans one LoadBalancer. `backends` are all Backends, in the order of the snapshot.
 pub(super) fn plan(
@@ -63,7 +63,10 @@ fn accepted(spec: &api::LoadBalancerSpec, faults: &[Fault], listeners: &[Listene
         return Condition::broken(kind, "InvalidSources", faults);
     }
     if listeners.is_empty() {
-        let fault = Fault::new("spec.listeners", "no listener is left: see their own conditions");
+        let fault = Fault::new(
+            "spec.listeners",
+            "no listener is left: see their own conditions",
+        );
         return Condition::broken(kind, "ListenersNotValid", &[fault]);
     }
     if listeners.len() < spec.listeners.len() {
@@ -143,11 +146,7 @@ fn bound(
     }
 }
 
-fn listener(
-    wanted: &written::Listener,
-    port: u16,
-    tls: Option<Arc<ListenerTls>>,
-) -> Listener {
+fn listener(wanted: &written::Listener, port: u16, tls: Option<Arc<ListenerTls>>) -> Listener {
     Listener {
         name: wanted.name.as_str().into(),
         port,

@@ -39,7 +39,9 @@ pub(super) fn listener(
         .filter_map(|(at, reference)| {
             let field = format!("{field}.certificateRefs[{at}].name");
             let known = before.iter().flat_map(|before| &before.certificates);
-            let known = known.into_iter().find(|known| *known.name == *reference.name);
+            let known = known
+                .into_iter()
+                .find(|known| *known.name == *reference.name);
             lookup.certificate(&reference.name, field, known)
         })
         .collect();
@@ -101,7 +103,9 @@ pub(super) fn backend(
 impl Facts {
     fn listener_before(&self, load_balancer: &ObjectName, listener: &str) -> Option<&ListenerTls> {
         let all = &self.before.as_ref()?.load_balancers;
-        let at = all.binary_search_by(|own| own.name.cmp(load_balancer)).ok()?;
+        let at = all
+            .binary_search_by(|own| own.name.cmp(load_balancer))
+            .ok()?;
         let mut listeners = all[at].listeners.iter();
         listeners.find(|own| *own.name == *listener)?.tls.as_deref()
     }
@@ -187,7 +191,12 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    fn fault<T>(&mut self, field: String, message: String, kept: Option<&Arc<T>>) -> Option<Arc<T>> {
+    fn fault<T>(
+        &mut self,
+        field: String,
+        message: String,
+        kept: Option<&Arc<T>>,
+    ) -> Option<Arc<T>> {
         let message = match kept {
             Some(_) => format!("{message}; {GOES_ON}"),
             None => message,

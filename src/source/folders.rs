@@ -71,7 +71,9 @@ pub(super) fn read(folder: &Path, names: &BTreeSet<ObjectName>) -> Contents {
 fn read_file(path: &Path) -> Content {
     let read = || -> io::Result<Content> {
         if fs::metadata(path)?.len() > MAX_FILE_BYTES {
-            return Ok(Err(format!("is too large; allowed: {MAX_FILE_BYTES} bytes")));
+            return Ok(Err(format!(
+                "is too large; allowed: {MAX_FILE_BYTES} bytes"
+            )));
         }
         let mut content = Zeroizing::new(Vec::new());
         File::open(path)?

@@ -2,8 +2,8 @@
 //! resumed, clients that must prove who they are, and certificates that change under traffic.
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use rustls::{ProtocolVersion, SignatureScheme};
@@ -78,13 +78,20 @@ fn the_certificate_is_chosen_by_name_and_the_first_where_none_is_for_it() {
         ("default.test", &default),
     ] {
         let (answer, client) = setup.get(lastcall.address, host, "/").unwrap();
-        assert_eq!((answer.status(), client.shown()), (200, issued.der()), "{host}");
+        assert_eq!(
+            (answer.status(), client.shown()),
+            (200, issued.der()),
+            "{host}"
+        );
     }
     let nameless = setup.without_sni();
     let (_, client) = nameless.get(lastcall.address, "default.test", "/").unwrap();
     assert_eq!(client.shown(), default.der());
     // The default is shown, and is not for that name: the client breaks off.
-    setup.connect(lastcall.address, "nobody.test").map(|_| ()).unwrap_err();
+    setup
+        .connect(lastcall.address, "nobody.test")
+        .map(|_| ())
+        .unwrap_err();
 }
 
 #[test]
@@ -145,7 +152,10 @@ fn sessions_are_resumed_on_any_worker_and_over_a_change_of_the_certificate() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let backend = Backend::echo();
         let authority = Authority::new();
-        let (first, second) = (authority.issue(&["shop.test"]), authority.issue(&["shop.test"]));
+        let (first, second) = (
+            authority.issue(&["shop.test"]),
+            authority.issue(&["shop.test"]),
+        );
         let config = https(&backend, &[("shop", &first)], "");
         let mut lastcall = Lastcall::start(config.clone());
         let understands = Understands {
@@ -171,7 +181,11 @@ fn sessions_are_resumed_on_any_worker_and_over_a_change_of_the_certificate() {
         wait_until("the new certificate", LIMIT, || {
             let fresh = ClientSetup::new(&authority);
             let (_, client) = fresh.get(address, "shop.test", "/").unwrap();
-            if client.shown() == second.der() { Ok(()) } else { Err("the old one") }
+            if client.shown() == second.der() {
+                Ok(())
+            } else {
+                Err("the old one")
+            }
         });
         let (_, client) = setup.get(address, "shop.test", "/").unwrap();
         assert!(client.resumed(), "after the reload");
@@ -213,11 +227,17 @@ fn a_new_certificate_under_traffic_loses_no_request_and_no_connection() {
         wait_until("the new certificate", LIMIT, || {
             let fresh = ClientSetup::new(&authority);
             let client = fresh.connect(address, "shop.test").unwrap();
-            if client.shown() == own.der() { Ok(()) } else { Err("the old one") }
+            if client.shown() == own.der() {
+                Ok(())
+            } else {
+                Err("the old one")
+            }
         });
     }
     stop.store(true, Ordering::SeqCst);
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    clients
+        .into_iter()
+        .for_each(|client| client.join().unwrap());
     let asked = asked.load(Ordering::SeqCst);
     assert!(asked > 20, "{asked} requests are no traffic");
     assert_eq!(failed.load(Ordering::SeqCst), 0, "of {asked}");
@@ -228,7 +248,10 @@ fn a_new_certificate_under_traffic_loses_no_request_and_no_connection() {
 fn a_broken_certificate_keeps_the_last_good_one_and_is_told() {
     let backend = Backend::echo();
     let authority = Authority::new();
-    let (own, other) = (authority.issue(&["shop.test"]), authority.issue(&["shop.test"]));
+    let (own, other) = (
+        authority.issue(&["shop.test"]),
+        authority.issue(&["shop.test"]),
+    );
     let config = https(&backend, &[("shop", &own)], "");
     let mut lastcall = Lastcall::start(config.clone());
     // The key of another certificate.
@@ -239,21 +262,40 @@ fn a_broken_certificate_keeps_the_last_good_one_and_is_told() {
         if log.contains(says) { Ok(()) } else { Err(log) }
     });
     let log = lastcall.log();
-    assert!(log.contains("spec.listeners[0].tls.certificateRefs[0].name"), "{log}");
-    for line in own.key.lines().chain(other.key.lines()).filter(|line| line.len() > 30) {
+    assert!(
+        log.contains("spec.listeners[0].tls.certificateRefs[0].name"),
+        "{log}"
+    );
+    for line in own
+        .key
+        .lines()
+        .chain(other.key.lines())
+        .filter(|line| line.len() > 30)
+    {
         assert!(!log.contains(line), "a key in the log");
     }
-    let (_, client) = ClientSetup::new(&authority).get(lastcall.address, "shop.test", "/").unwrap();
+    let (_, client) = ClientSetup::new(&authority)
+        .get(lastcall.address, "shop.test", "/")
+        .unwrap();
     assert_eq!(client.shown(), own.der());
     let status = lastcall.cli(&["status", "--output", "json"]);
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(status.contains(says) && !status.contains("PRIVATE"), "{status}");
+    assert!(
+        status.contains(says) && !status.contains("PRIVATE"),
+        "{status}"
+    );
     // Mended.
     lastcall.reload(with(config, "shop", &other));
     let address = lastcall.address;
     wait_until("the new certificate", LIMIT, || {
-        let (_, client) = ClientSetup::new(&authority).get(address, "shop.test", "/").unwrap();
-        if client.shown() == other.der() { Ok(()) } else { Err("the old one") }
+        let (_, client) = ClientSetup::new(&authority)
+            .get(address, "shop.test", "/")
+            .unwrap();
+        if client.shown() == other.der() {
+            Ok(())
+        } else {
+            Err("the old one")
+        }
     });
 }
 
@@ -267,7 +309,11 @@ fn a_listener_without_a_certificate_is_not_served_until_it_has_one() {
         .listener("protocol: HTTPS, tls: {certificateRefs: [{name: shop}]}");
     let mut lastcall = Lastcall::start(config.clone());
     std::net::TcpStream::connect(lastcall.address).unwrap_err();
-    assert!(lastcall.log().contains("there is no folder shop"), "{}", lastcall.log());
+    assert!(
+        lastcall.log().contains("there is no folder shop"),
+        "{}",
+        lastcall.log()
+    );
     lastcall.reload(with(config, "shop", &own));
     let address = lastcall.address;
     wait_until("the listener", LIMIT, || {
@@ -283,7 +329,11 @@ fn clients_must_show_a_certificate_of_the_authority_that_is_named() {
     let backend = Backend::echo();
     let (authority, clients, others) = (Authority::new(), Authority::new(), Authority::new());
     let own = authority.issue(&["shop.test"]);
-    let config = https(&backend, &[("shop", &own)], ", clientCARef: {name: clients}");
+    let config = https(
+        &backend,
+        &[("shop", &own)],
+        ", clientCARef: {name: clients}",
+    );
     let lastcall = Lastcall::start(config.secret("clients/ca.crt", &clients.pem));
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let ask = |shown: Option<&Issued>| {
@@ -309,11 +359,17 @@ fn clear_text_on_a_port_of_https_is_told_so() {
     let authority = Authority::new();
     let own = authority.issue(&["shop.test"]);
     let lastcall = Lastcall::start(https(&backend, &[("shop", &own)], ""));
-    let mut client =
-        RawClient::sending(lastcall.address, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    let mut client = RawClient::sending(
+        lastcall.address,
+        "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n",
+    );
     let answer = client.read_response();
     assert_eq!(answer.status(), 400);
-    assert!(answer.body_text().contains("speaks HTTPS"), "{}", answer.body_text());
+    assert!(
+        answer.body_text().contains("speaks HTTPS"),
+        "{}",
+        answer.body_text()
+    );
     assert_eq!(client.read_to_end(), (vec![], End::Fin));
     assert_eq!(backend.seen().len(), 0);
 }
@@ -342,7 +398,9 @@ fn a_response_that_ends_with_its_connection_ends_with_close_notify_or_is_cut() {
     let cut = Backend::start(|_| {
         use crate::support::Step;
         vec![
-            Step::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf \r\n".to_vec()),
+            Step::Send(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf \r\n".to_vec(),
+            ),
             Step::Reset,
         ]
     });
@@ -350,7 +408,10 @@ fn a_response_that_ends_with_its_connection_ends_with_close_notify_or_is_cut() {
         let lastcall = Lastcall::start(https(backend, &[("shop", &own)], ""));
         let setup = ClientSetup::new(&authority);
         let mut client = setup.connect(lastcall.address, "shop.test").unwrap();
-        client.stream.write_all(b"GET / HTTP/1.0\r\nHost: shop.test\r\n\r\n").unwrap();
+        client
+            .stream
+            .write_all(b"GET / HTTP/1.0\r\nHost: shop.test\r\n\r\n")
+            .unwrap();
         let (got, end) = client.read_to_end();
         assert_eq!(end.is_ok(), clean, "{}", got.escape_ascii());
         assert!(!clean || got.ends_with(b"\r\n\r\nall of it"));

@@ -92,12 +92,12 @@ fn certificate(name: &str, chain: &[u8], key: &[u8]) -> Result<Certificate, Unus
             hosts,
             not_after,
         }),
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            unusable(format!("{KEY} is not the key of the certificate in {CERTIFICATE}"))
-        }
-        Err(rustls::Error::InvalidCertificate(_)) => {
-            unusable(format!("the certificate in {CERTIFICATE} cannot be used: needed: X.509 version 3"))
-        }
+        Err(rustls::Error::InconsistentKeys(_)) => unusable(format!(
+            "{KEY} is not the key of the certificate in {CERTIFICATE}"
+        )),
+        Err(rustls::Error::InvalidCertificate(_)) => unusable(format!(
+            "the certificate in {CERTIFICATE} cannot be used: needed: X.509 version 3"
+        )),
         Err(_) => unusable(format!(
             "{KEY} cannot be used; allowed: RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, Ed25519"
         )),
@@ -107,7 +107,9 @@ fn certificate(name: &str, chain: &[u8], key: &[u8]) -> Result<Certificate, Unus
 /// The hosts a certificate is for, and when it expires in seconds since 1970.
 fn leaf(der: &[u8]) -> Result<(Vec<HostPattern>, i64), Unusable> {
     let Ok((_, parsed)) = X509Certificate::from_der(der) else {
-        return unusable(format!("the first certificate in {CERTIFICATE} is no X.509"));
+        return unusable(format!(
+            "the first certificate in {CERTIFICATE} is no X.509"
+        ));
     };
     let names = parsed.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names);

@@ -71,7 +71,10 @@ impl Scene {
     /// Plans with these Secrets.
     fn with(&mut self, secrets: &[(&str, &Secret)]) -> Plan {
         let secrets = secrets.iter().map(|(name, secret)| {
-            (ObjectName::new("default", name), Arc::new((*secret).clone()))
+            (
+                ObjectName::new("default", name),
+                Arc::new((*secret).clone()),
+            )
         });
         self.facts.secrets = Arc::new(secrets.collect());
         let plan = plan(&self.objects, &self.facts);
@@ -120,7 +123,10 @@ fn what_resolves_is_served() {
     let (a, b, c, ca) = (good("a"), good("b"), good("c"), good("ca"));
     let plan = scene.with(&[("a", &a), ("b", &b), ("c", &c), ("ca", &ca)]);
     let tls = served(&plan).unwrap();
-    assert_eq!(tls.certificates[..], [a.certificate.unwrap(), b.certificate.unwrap()]);
+    assert_eq!(
+        tls.certificates[..],
+        [a.certificate.unwrap(), b.certificate.unwrap()]
+    );
     assert_eq!(tls.client_ca, Some(c.ca.unwrap()));
     assert_eq!(tls.min_version, TlsVersion::V13);
     assert_eq!(said(&plan), (vec![], String::new()));
@@ -137,7 +143,10 @@ fn what_resolves_is_served() {
 fn what_does_not_resolve_takes_only_its_own_listener_out_of_service() {
     let expired = until("a", 2029);
     for (secrets, says) in [
-        (vec![], "spec.listeners[1].tls.certificateRefs[0].name: there is no folder a"),
+        (
+            vec![],
+            "spec.listeners[1].tls.certificateRefs[0].name: there is no folder a",
+        ),
         (
             vec![("a", broken())],
             "spec.listeners[1].tls.certificateRefs[0].name: a: tls.crt is missing",
@@ -172,13 +181,22 @@ fn what_once_resolved_keeps_its_last_good_content() {
     ] {
         let secrets: Vec<_> = secrets.iter().map(|(name, own)| (*name, own)).collect();
         let plan = scene.with(&secrets);
-        assert_eq!(served(&plan).unwrap().certificates[0], *first.certificate.as_ref().unwrap());
+        assert_eq!(
+            served(&plan).unwrap().certificates[0],
+            *first.certificate.as_ref().unwrap()
+        );
         let (reasons, message) = said(&plan);
         assert_eq!(reasons, ["InvalidCertificateRef"]);
-        assert!(message.ends_with("what it held before goes on to be served"), "{message}");
+        assert!(
+            message.ends_with("what it held before goes on to be served"),
+            "{message}"
+        );
     }
     let plan = scene.with(&[("a", &second)]);
-    assert_eq!(served(&plan).unwrap().certificates, [second.certificate.unwrap()]);
+    assert_eq!(
+        served(&plan).unwrap().certificates,
+        [second.certificate.unwrap()]
+    );
     assert_eq!(said(&plan), (vec![], String::new()));
 }
 
@@ -189,10 +207,16 @@ fn a_certificate_that_expires_while_it_is_served_goes_on_and_a_later_one_takes_i
     scene.with(&[("a", &first)]);
     scene.facts.now = NOW + 10 * 366 * 86_400;
     let plan = scene.with(&[("a", &first)]);
-    assert_eq!(served(&plan).unwrap().certificates, [first.certificate.unwrap()]);
+    assert_eq!(
+        served(&plan).unwrap().certificates,
+        [first.certificate.unwrap()]
+    );
     assert_eq!(said(&plan).0, ["InvalidCertificateRef"]);
     let plan = scene.with(&[("a", &later)]);
-    assert_eq!(served(&plan).unwrap().certificates, [later.certificate.unwrap()]);
+    assert_eq!(
+        served(&plan).unwrap().certificates,
+        [later.certificate.unwrap()]
+    );
 }
 
 #[test]
@@ -200,7 +224,10 @@ fn of_several_certificates_those_that_resolve_are_served() {
     let mut scene = Scene::new(json!({"certificateRefs": [{"name": "a"}, {"name": "b"}]}));
     let b = good("b");
     let plan = scene.with(&[("b", &b)]);
-    assert_eq!(served(&plan).unwrap().certificates, [b.certificate.unwrap()]);
+    assert_eq!(
+        served(&plan).unwrap().certificates,
+        [b.certificate.unwrap()]
+    );
     assert_eq!(said(&plan).0, ["InvalidCertificateRef"]);
 }
 
@@ -213,7 +240,10 @@ fn nobody_is_let_in_or_believed_without_the_authorities_that_are_named() {
     let (a, c) = (good("a"), good("c"));
     let plan = scene.with(&[("a", &a)]);
     assert!(served(&plan).is_none());
-    assert_eq!(said(&plan).0, ["RefsNotResolved", "InvalidCACertificateRef"]);
+    assert_eq!(
+        said(&plan).0,
+        ["RefsNotResolved", "InvalidCACertificateRef"]
+    );
     assert_eq!(plan.snapshot.backends[0].tls, UpstreamTls::Unresolved);
     let faults: Vec<_> = verdict(&plan, Kind::Backend)
         .faults()
@@ -229,7 +259,9 @@ fn nobody_is_let_in_or_believed_without_the_authorities_that_are_named() {
     assert_eq!(served(&plan).unwrap().client_ca, Some(c.ca.unwrap()));
     assert!(matches!(&plan.snapshot.backends[0].tls, UpstreamTls::Spoken(tls) if tls.ca.is_some()));
     let other = "d".to_owned();
-    let tls = scene.objects.load_balancers[0].spec.listeners[1].tls.as_mut();
+    let tls = scene.objects.load_balancers[0].spec.listeners[1]
+        .tls
+        .as_mut();
     tls.unwrap().client_ca_ref.as_mut().unwrap().name = other;
     let plan = scene.with(&[("a", &a)]);
     assert!(served(&plan).is_none());

@@ -71,7 +71,12 @@ impl Handshake {
             }
             self.begun = true;
             // A record begins with its type, 22; a method with a letter.
-            if self.stream.unread().first().is_some_and(u8::is_ascii_alphabetic) {
+            if self
+                .stream
+                .unread()
+                .first()
+                .is_some_and(u8::is_ascii_alphabetic)
+            {
                 return Poll::Ready(Err(Refused::ClearText));
             }
         }

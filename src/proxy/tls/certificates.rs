@@ -52,7 +52,9 @@ impl Certificates {
             own.default.push(key);
         }
         let lists = own.exact.values_mut().chain(own.wildcard.values_mut());
-        lists.for_each(|list| list.sort_by_key(|own| own.key.algorithm() == SignatureAlgorithm::RSA));
+        lists.for_each(|list| {
+            list.sort_by_key(|own| own.key.algorithm() == SignatureAlgorithm::RSA)
+        });
         Ok(own)
     }
 
@@ -89,7 +91,9 @@ fn certified(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, rustls::Error> {
     let chain = certificate.chain.iter();
-    let chain = chain.map(|der| CertificateDer::from(der.to_vec())).collect();
+    let chain = chain
+        .map(|der| CertificateDer::from(der.to_vec()))
+        .collect();
     let der = certificate.key.der.to_vec();
     let key: PrivateKeyDer<'static> = match certificate.key.format {
         KeyFormat::Pkcs1 => PrivatePkcs1KeyDer::from(der).into(),

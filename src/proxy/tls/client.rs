@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::RootCertStore;
 use rustls::client::{ClientConfig, Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
-use rustls::RootCertStore;
 use tokio::net::TcpStream;
 
 use super::server::roots;
@@ -92,8 +92,7 @@ impl Connector {
     /// Begins TLS on a connection just made.
     pub fn begin(&self, socket: TcpStream, pool: &Rc<BufferPool>) -> io::Result<Connecting> {
         let (config, name) = (Arc::clone(&self.config), self.made_by.name.clone());
-        let session =
-            UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        let session = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
         let stream = TlsStream::new(socket, Buffer::new(pool), session, pool);
         Ok(Connecting {
             stream: Some(Box::new(stream)),
@@ -109,10 +108,7 @@ pub struct Connecting {
 impl Future for Connecting {
     type Output = io::Result<Transport>;
 
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Self::Output> {
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(stream) = &mut self.stream else {
             return Poll::Pending;
         };

@@ -91,7 +91,11 @@ impl Configs {
     }
 
     /// How a listener ends TLS.
-    pub fn listener(&self, load_balancer: &ObjectName, listener: &Arc<str>) -> Option<&Arc<Terminator>> {
+    pub fn listener(
+        &self,
+        load_balancer: &ObjectName,
+        listener: &Arc<str>,
+    ) -> Option<&Arc<Terminator>> {
         self.listeners
             .get(&(load_balancer.clone(), Arc::clone(listener)))
     }

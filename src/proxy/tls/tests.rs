@@ -24,7 +24,10 @@ use crate::proxy::transport::Transport;
 /// A certificate for these hosts that is its own authority.
 fn certificate(hosts: &[&str], key: &KeyPair) -> Arc<Certificate> {
     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-    let made = CertificateParams::new(names).unwrap().self_signed(key).unwrap();
+    let made = CertificateParams::new(names)
+        .unwrap()
+        .self_signed(key)
+        .unwrap();
     Arc::new(Certificate {
         name: hosts.join(",").into(),
         chain: vec![made.der().to_vec().into()],
@@ -269,7 +272,10 @@ async fn an_idle_connection_holds_no_buffer() {
 #[tokio::test]
 async fn clear_text_is_told_from_tls() {
     let terminator = Terminator::new(&ends(&[ecdsa(&["a.test"])]), None).unwrap();
-    for (sent, clear) in [(&b"GET / HTTP/1.1\r\n\r\n"[..], true), (b"\x16\x03\x01\x00\x04\xff\0\0\0", false)] {
+    for (sent, clear) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], true),
+        (b"\x16\x03\x01\x00\x04\xff\0\0\0", false),
+    ] {
         let (near, mut far) = sockets().await;
         far.write_all(sent).await.unwrap();
         let refused = shake(&terminator, near).await.unwrap_err();
@@ -365,7 +371,10 @@ fn a_configuration_that_has_not_changed_goes_on_and_tickets_outlive_a_certificat
     assert!(one.is(&Arc::new((*first).clone())) && !one.is(&second));
     let ticket = one.tickets().encrypt(b"session").unwrap();
     let two = Terminator::new(&second, Some(&one)).unwrap();
-    assert_eq!(two.tickets().decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+    assert_eq!(
+        two.tickets().decrypt(&ticket).as_deref(),
+        Some(&b"session"[..])
+    );
     // Who must show a certificate now has not shown one then.
     let three = Terminator::new(&guarded, Some(&two)).unwrap();
     assert_eq!(three.tickets().decrypt(&ticket), None);

@@ -181,7 +181,12 @@ impl ClientSetup {
     }
 
     /// One GET on a connection of its own.
-    pub fn get(&self, target: SocketAddr, host: &str, path: &str) -> io::Result<(Answer, TlsClient)> {
+    pub fn get(
+        &self,
+        target: SocketAddr,
+        host: &str,
+        path: &str,
+    ) -> io::Result<(Answer, TlsClient)> {
         let mut client = self.connect(target, host)?;
         let answer = client.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))?;
         Ok((answer, client))
@@ -256,7 +261,7 @@ pub enum Ending {
 }
 
 /// What a server saw of its connections.
-#[derive(Default, Debug)]
+#[derive(Default)]
 pub struct ServerSeen {
     /// The heads of requests.
     pub heads: Vec<String>,
@@ -317,7 +322,8 @@ fn serve(
         let mut seen = record.lock().unwrap();
         seen.handshakes += 1;
         seen.resumed += usize::from(session.handshake_kind() == Some(HandshakeKind::Resumed));
-        seen.names.extend(session.server_name().map(ToOwned::to_owned));
+        seen.names
+            .extend(session.server_name().map(ToOwned::to_owned));
     }
     let mut stream = StreamOwned::new(session, socket);
     loop {

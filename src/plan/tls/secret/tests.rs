@@ -46,7 +46,10 @@ fn a_certificate_is_read_with_its_hosts_and_its_end() {
         assert_eq!(certificate.hosts, hosts);
         assert_eq!(certificate.not_after, 2_209_075_200);
         assert_eq!(secret.ca.as_ref().unwrap().certificates.len(), 1);
-        assert_eq!(read(&[(CERTIFICATE, &chain), (KEY, &pem), (CA, &issuer)]), secret);
+        assert_eq!(
+            read(&[(CERTIFICATE, &chain), (KEY, &pem), (CA, &issuer)]),
+            secret
+        );
     }
 }
 
@@ -60,16 +63,32 @@ fn what_cannot_be_used_says_why_and_never_what_it_was() {
         (None, Some(&*key), "tls.crt is missing"),
         (Some(&*leaf), None, "tls.key is missing"),
         (Some(""), Some(&*key), "tls.crt is empty"),
-        (Some("hello"), Some(&*key), "tls.crt holds no certificate in PEM"),
-        (Some("-----BEGIN CERTIFICATE-----\n"), Some(&*key), "tls.crt is not PEM"),
+        (
+            Some("hello"),
+            Some(&*key),
+            "tls.crt holds no certificate in PEM",
+        ),
+        (
+            Some("-----BEGIN CERTIFICATE-----\n"),
+            Some(&*key),
+            "tls.crt is not PEM",
+        ),
         (
             Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
             Some(&*key),
             "certificate 1 in tls.crt is no X.509",
         ),
         (Some(&*leaf), Some(""), "tls.key is empty"),
-        (Some(&*leaf), Some(&*cut), "tls.key holds no private key in PEM"),
-        (Some(&*leaf), Some(&*leaf), "tls.key holds no private key in PEM"),
+        (
+            Some(&*leaf),
+            Some(&*cut),
+            "tls.key holds no private key in PEM",
+        ),
+        (
+            Some(&*leaf),
+            Some(&*leaf),
+            "tls.key holds no private key in PEM",
+        ),
         (Some(&*leaf), Some(&*scrambled), "tls.key cannot be used"),
         (
             Some(&*leaf),

@@ -157,7 +157,10 @@ impl Connection {
             .deadline
             .map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
         let connected = {
-            let mut connecting = std::pin::pin!(tokio::time::timeout(left, upstream.connect(&self.worker.buffers)));
+            let mut connecting = std::pin::pin!(tokio::time::timeout(
+                left,
+                upstream.connect(&self.worker.buffers)
+            ));
             let control = &self.client.registered.control;
             poll_fn(|cx| {
                 if control.cut.get() {
