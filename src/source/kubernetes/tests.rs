@@ -305,7 +305,7 @@ async fn nothing_is_published_before_every_kind_was_listed_everywhere() {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(played.revision(), 0);
     }
-    assert_eq!(played.source.missing(), ["Pod"]);
+    assert_eq!(played.source.missing(), ["Secret"]);
     played.say(last);
     let first = played.source.first().await;
     assert_eq!(first.revision, 1);
