@@ -87,8 +87,20 @@ impl Kubernetes {
     /// of every pod that goes, also of those that went while a watch was away. Must be called within a tokio
     /// runtime. `client` is to be one made by [`client`], or a watch may hang on a connection that died.
     pub fn start(client: &Client, namespaces: &[String]) -> (Self, mpsc::UnboundedReceiver<Gone>) {
-        let view = View::new(watches::scopes(namespaces));
-        Self::follow(view, watches::all(client, namespaces))
+        Self::start_with(client, namespaces, true)
+    }
+
+    /// The same; with `secrets` false no Secret is asked for, and there is none.
+    pub fn start_with(
+        client: &Client,
+        namespaces: &[String],
+        secrets: bool,
+    ) -> (Self, mpsc::UnboundedReceiver<Gone>) {
+        let mut view = View::new(watches::scopes(namespaces));
+        if !secrets {
+            view.go_without_secrets();
+        }
+        Self::follow(view, watches::all(client, namespaces, secrets))
     }
 
     /// Keeps and publishes what those watches say.

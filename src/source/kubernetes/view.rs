@@ -74,6 +74,13 @@ impl View {
         }
     }
 
+    /// No Secret will be told of.
+    pub fn go_without_secrets(&mut self) {
+        for scope in &mut self.secrets {
+            scope.take(Change::Complete);
+        }
+    }
+
     /// The kinds of which no listing has been complete in some scope.
     pub fn missing(&self) -> Vec<&'static str> {
         let kinds = [

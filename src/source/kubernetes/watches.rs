@@ -33,8 +33,12 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
     Client::try_from(config)
 }
 
-/// Everything that is watched, of all namespaces where none is named.
-pub(super) fn all(client: &Client, namespaces: &[String]) -> SelectAll<BoxStream<'static, Seen>> {
+/// Everything that is watched, of all namespaces where none is named; Secrets where `secrets` says so.
+pub(super) fn all(
+    client: &Client,
+    namespaces: &[String],
+    secrets: bool,
+) -> SelectAll<BoxStream<'static, Seen>> {
     let mut streams = SelectAll::new();
     let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
         vec![None]
@@ -48,12 +52,14 @@ pub(super) fn all(client: &Client, namespaces: &[String]) -> SelectAll<BoxStream
         streams.push(place.plain(trim::service, move |c| Seen::Service(scope, c)));
         streams.push(place.plain(trim::slice, move |c| Seen::Slice(scope, c)));
         streams.push(place.plain(trim::pod, move |c| Seen::Pod(scope, c)));
-        streams.push(selected(
-            place.api::<core::Secret>(),
-            Some(TLS_SECRETS),
-            |secret| Ok(trim::secret(secret)),
-            move |c| Seen::Secret(scope, c),
-        ));
+        if secrets {
+            streams.push(selected(
+                place.api::<core::Secret>(),
+                Some(TLS_SECRETS),
+                |secret| Ok(trim::secret(secret)),
+                move |c| Seen::Secret(scope, c),
+            ));
+        }
     }
     streams.push(steps(
         Api::<core::Node>::all(client.clone()),
