@@ -139,7 +139,9 @@ impl<'a> Lookup<'a> {
         let full = ObjectName::new(&self.object.namespace, name);
         let found = self.facts.secrets.get(&full).map(Arc::as_ref);
         found.ok_or_else(|| match self.facts.ports {
-            Some(_) => format!("there is no Secret {full} of type kubernetes.io/tls that lastcall reads"),
+            Some(_) => {
+                format!("there is no Secret {full} of type kubernetes.io/tls that lastcall reads")
+            }
             None => format!("there is no folder {name} beside the files of the configuration"),
         })
     }

@@ -309,11 +309,14 @@ fn a_listener_without_a_certificate_is_not_served_until_it_has_one() {
         .listener("protocol: HTTPS, tls: {certificateRefs: [{name: shop}]}");
     let mut lastcall = Lastcall::start(config.clone());
     std::net::TcpStream::connect(lastcall.address).unwrap_err();
-    assert!(
-        lastcall.log().contains("there is no folder shop"),
-        "{}",
-        lastcall.log()
-    );
+    wait_until("to be told why", LIMIT, || {
+        let log = lastcall.log();
+        if log.contains("there is no folder shop") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
     lastcall.reload(with(config, "shop", &own));
     let address = lastcall.address;
     wait_until("the listener", LIMIT, || {

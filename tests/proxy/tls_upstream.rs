@@ -1,13 +1,27 @@
 //! TLS to endpoints: who is believed, what is asked for, and how an end is told from a cut.
 
+use crate::LIMIT;
 use crate::support::tls::{Authority, Ending, Issued, TlsServer};
-use crate::support::{Config, Lastcall, RawClient};
+use crate::support::{Config, Lastcall, RawClient, wait_until};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n";
 
 fn server(issued: &Issued) -> TlsServer {
     TlsServer::start(issued, ANSWER, Ending::No)
+}
+
+/// Waits until the log does, which is written behind.
+#[track_caller]
+fn says(lastcall: &Lastcall, words: &str) {
+    wait_until(words, LIMIT, || {
+        let log = lastcall.log();
+        if log.contains(words) {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
 }
 
 /// Endpoints that speak TLS and are believed by this authority.
@@ -80,12 +94,7 @@ fn who_cannot_prove_to_be_the_endpoint_gets_nothing() {
             lastcall.metric("lastcall_upstream_connect_failures_total"),
             Some(1.0)
         );
-        assert!(
-            lastcall
-                .log()
-                .contains("TLS handshake with an endpoint failed"),
-            "{name}"
-        );
+        says(&lastcall, "TLS handshake with an endpoint failed");
     }
 }
 
@@ -138,20 +147,14 @@ fn a_backend_whose_authority_is_not_known_is_sent_nothing() {
         );
     let mut lastcall = Lastcall::start(config.clone());
     assert_eq!(RawClient::connect(lastcall.address).ask(GET).status(), 502);
-    assert!(
-        lastcall.log().contains("there is no folder backends"),
-        "{}",
-        lastcall.log()
-    );
+    says(&lastcall, "there is no folder backends");
     lastcall.reload(config.secret("backends/ca.crt", &authority.pem));
     let address = lastcall.address;
-    crate::support::wait_until(
-        "the authority",
-        crate::LIMIT,
-        || match RawClient::connect(address).ask(GET).status() {
+    wait_until("the authority", LIMIT, || {
+        match RawClient::connect(address).ask(GET).status() {
             200 => Ok(()),
             other => Err(other),
-        },
-    );
+        }
+    });
     assert_eq!(server.seen.lock().unwrap().handshakes, 1);
 }
