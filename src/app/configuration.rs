@@ -81,13 +81,8 @@ impl Configurator {
             self.report_unresolved().await;
             return;
         }
-        let known = Facts {
-            secrets: Arc::clone(&loaded.secrets),
-            now: unix_seconds(SystemTime::now()),
-            before: Some(Arc::clone(&self.lock().snapshot)),
-            ..Facts::default()
-        };
-        let planned = plan(&loaded.objects, &known);
+        let before = Arc::clone(&self.lock().snapshot);
+        let planned = plan(&loaded.objects, &known(loaded, Some(before)));
         let unresolved = unresolved(&planned);
         let snapshot = Arc::new(planned.snapshot);
         let changed = *self.lock().snapshot != *snapshot || self.lock().report.revision == 0;
@@ -230,6 +225,16 @@ pub(super) fn unresolved(plan: &Plan) -> Vec<ConfigurationFault> {
         }
     }
     faults
+}
+
+/// What is known beside the folder's objects.
+pub(super) fn known(loaded: &Loaded, before: Option<Arc<Snapshot>>) -> Facts {
+    Facts {
+        secrets: Arc::clone(&loaded.secrets),
+        now: unix_seconds(SystemTime::now()),
+        before,
+        ..Facts::default()
+    }
 }
 
 /// A time in seconds since 1970.

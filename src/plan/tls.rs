@@ -163,11 +163,8 @@ impl<'a> Lookup<'a> {
                 let expired = Duration::from_secs(u64::try_from(found.not_after).unwrap_or(0));
                 let expired = httpdate::fmt_http_date(UNIX_EPOCH + expired);
                 let message = format!("{name}: {CERTIFICATE} has expired: {expired}");
-                let kept = known.map(|known| match known.not_after < found.not_after {
-                    true => found,
-                    false => known,
-                });
-                self.fault(field, message, kept)
+                let later = known.filter(|known| known.not_after >= found.not_after);
+                self.fault(field, message, known.map(|_| later.unwrap_or(found)))
             }
             Err(message) => self.fault(field, message, known),
         }

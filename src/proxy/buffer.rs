@@ -88,10 +88,10 @@ impl Buffer {
         let needed = self.end - self.start + wanted;
         let size = self.storage.as_deref().map_or(0, <[u8]>::len);
         if size < needed {
-            let class = match needed {
-                ..=SMALL => SMALL,
-                ..=LARGE => LARGE,
-                more => more,
+            let class = if needed <= SMALL {
+                SMALL
+            } else {
+                needed.max(LARGE)
             };
             let mut larger = self.pool.take(class);
             larger[..self.end - self.start].copy_from_slice(self.filled());

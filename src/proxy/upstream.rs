@@ -207,11 +207,10 @@ impl Upstream {
         if self.tls_fails.replace(error.is_some()) == error.is_some() {
             return;
         }
-        match error {
-            Some(error) => {
-                tracing::warn!(endpoint = %self.id, address = %self.address, %error, "TLS handshake with an endpoint failed");
-            }
-            None => tracing::info!(endpoint = %self.id, "TLS handshakes with an endpoint are back"),
+        if let Some(error) = error {
+            tracing::warn!(endpoint = %self.id, address = %self.address, %error, "TLS handshake with an endpoint failed");
+        } else {
+            tracing::info!(endpoint = %self.id, "TLS handshakes with an endpoint are back");
         }
     }
 }

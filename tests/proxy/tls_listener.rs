@@ -235,9 +235,9 @@ fn a_new_certificate_under_traffic_loses_no_request_and_no_connection() {
         });
     }
     stop.store(true, Ordering::SeqCst);
-    clients
-        .into_iter()
-        .for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     let asked = asked.load(Ordering::SeqCst);
     assert!(asked > 20, "{asked} requests are no traffic");
     assert_eq!(failed.load(Ordering::SeqCst), 0, "of {asked}");

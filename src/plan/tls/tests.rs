@@ -38,6 +38,7 @@ struct Scene {
 }
 
 impl Scene {
+    #[allow(clippy::needless_pass_by_value)] // a literal, at every call
     fn new(tls: serde_json::Value) -> Self {
         let load_balancer = lb(
             "shop",
@@ -103,9 +104,9 @@ fn said(plan: &Plan) -> (Vec<&'static str>, String) {
         .iter()
         .find(|(name, _)| name == "https")
         .unwrap();
-    let faults = conditions.iter().filter(|own| own.is_fault());
+    let mut faults = conditions.iter().filter(|own| own.is_fault());
     let reasons = faults.clone().map(|own| own.reason).collect();
-    let last = faults.last().map(|own| own.message.clone());
+    let last = faults.next_back().map(|own| own.message.clone());
     (reasons, last.unwrap_or_default())
 }
 

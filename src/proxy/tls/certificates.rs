@@ -53,7 +53,7 @@ impl Certificates {
         }
         let lists = own.exact.values_mut().chain(own.wildcard.values_mut());
         lists.for_each(|list| {
-            list.sort_by_key(|own| own.key.algorithm() == SignatureAlgorithm::RSA)
+            list.sort_by_key(|own| own.key.algorithm() == SignatureAlgorithm::RSA);
         });
         Ok(own)
     }

@@ -131,7 +131,7 @@ async fn connected() -> (Transport, tokio_rustls::server::TlsStream<TcpStream>) 
 }
 
 fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|n| (n % 251) as u8).collect()
+    (0..=250).cycle().take(count).collect()
 }
 
 /// Everything both ways at once, through ends that take as much as they like.
@@ -148,7 +148,7 @@ async fn all_arrives(
             write.write_all(&sent).await.unwrap();
             write.shutdown().await.unwrap();
         };
-        let (_, read) = tokio::join!(writing, read.read_to_end(&mut got));
+        let ((), read) = tokio::join!(writing, read.read_to_end(&mut got));
         read.unwrap();
         assert!(got == sent, "{} of {count}", got.len());
     };
@@ -173,7 +173,7 @@ async fn all_arrives(
             }
             write.shutdown().await.unwrap();
         };
-        let (_, read) = tokio::join!(writing, read.read_to_end(&mut got));
+        let ((), read) = tokio::join!(writing, read.read_to_end(&mut got));
         read.unwrap();
         assert!(got == sent, "{} of {count}", got.len());
     };
