@@ -10,6 +10,7 @@ use rustls::{ProtocolVersion, SignatureScheme};
 
 use crate::LIMIT;
 use crate::support::backend::ok;
+use crate::support::config::Folder;
 use crate::support::tls::{Authority, ClientSetup, Issued, Understands};
 use crate::support::{Backend, Config, End, Lastcall, RawClient, wait_until};
 
@@ -325,6 +326,37 @@ fn a_listener_without_a_certificate_is_not_served_until_it_has_one() {
             .map(|_| ())
             .map_err(|error| error.kind())
     });
+}
+
+#[test]
+fn a_folder_is_checked_with_its_certificates() {
+    let backend = Backend::echo();
+    let (own, other) = {
+        let authority = Authority::new();
+        (
+            authority.issue(&["shop.test"]),
+            authority.issue(&["shop.test"]),
+        )
+    };
+    let config = https(&backend, &[("shop", &own)], "");
+    for (config, says) in [
+        (config.clone(), None),
+        (
+            config.secret("shop/tls.key", &other.key),
+            Some("tls.key is not the key of the certificate in tls.crt"),
+        ),
+    ] {
+        let folder = Folder::new();
+        config.write_into(&folder);
+        let checked = std::process::Command::new(env!("CARGO_BIN_EXE_lastcall"))
+            .args(["standalone", "--check", "--config"])
+            .arg(folder.config())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(checked.status.success(), says.is_none(), "{said}");
+        assert!(said.contains(says.unwrap_or_default()), "{said}");
+    }
 }
 
 #[test]
