@@ -19,6 +19,7 @@ mod support;
 mod table;
 mod timeouts;
 mod tls_listener;
+mod tls_reload;
 mod tls_upstream;
 mod tunnels;
 mod unread;

@@ -1,21 +1,18 @@
-//! TLS that ends at a listener: which certificate is shown, which versions are spoken, sessions that are
-//! resumed, clients that must prove who they are, and certificates that change under traffic.
+//! TLS that ends at a listener: which certificate is shown, which versions are spoken, clients that must prove who
+//! they are or speak no TLS, and how connections end.
 
 use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
+use rustix::process::Signal;
 use rustls::{ProtocolVersion, SignatureScheme};
 
-use crate::LIMIT;
-use crate::support::backend::ok;
-use crate::support::config::Folder;
+use crate::support::backend::{Gate, ok, slow};
 use crate::support::tls::{Authority, ClientSetup, Issued, Understands};
-use crate::support::{Backend, Config, End, Lastcall, RawClient, wait_until};
+use crate::support::{Backend, Config, End, Lastcall, RawClient};
 
 /// A LoadBalancer whose listener has these certificates.
-fn https(backend: &Backend, certificates: &[(&str, &Issued)], more: &str) -> Config {
+pub fn https(backend: &Backend, certificates: &[(&str, &Issued)], more: &str) -> Config {
     let references: Vec<String> = certificates
         .iter()
         .map(|(name, _)| format!("{{name: {name}}}"))
@@ -30,15 +27,76 @@ fn https(backend: &Backend, certificates: &[(&str, &Issued)], more: &str) -> Con
         .fold(config, |config, (name, issued)| with(config, name, issued))
 }
 
-fn with(config: Config, name: &str, issued: &Issued) -> Config {
+pub fn with(config: Config, name: &str, issued: &Issued) -> Config {
     config
         .secret(&format!("{name}/tls.crt"), &issued.chain)
         .secret(&format!("{name}/tls.key"), &issued.key)
 }
 
-const HANDSHAKES_RESUMED: &str = "lastcall_tls_handshakes_total{result=\"resumed\"}";
-const HANDSHAKES_FULL: &str = "lastcall_tls_handshakes_total{result=\"full\"}";
+pub const HANDSHAKES_RESUMED: &str = "lastcall_tls_handshakes_total{result=\"resumed\"}";
+pub const HANDSHAKES_FULL: &str = "lastcall_tls_handshakes_total{result=\"full\"}";
 const HANDSHAKES_FAILED: &str = "lastcall_tls_handshakes_total{result=\"failed\"}";
+
+#[test]
+fn a_connection_over_the_limit_is_closed_and_costs_no_handshake() {
+    let backend = Backend::echo();
+    let authority = Authority::new();
+    let own = authority.issue(&["shop.test"]);
+    let config = https(&backend, &[("shop", &own)], "");
+    let lastcall = Lastcall::start(config.load_balancer("limits: {connections: 1}"));
+    let setup = ClientSetup::new(&authority);
+    let (_, mut first) = setup.get(lastcall.address, "shop.test", "/").unwrap();
+    let second = setup.connect(lastcall.address, "shop.test");
+    second.map(|_| ()).unwrap_err();
+    assert_eq!(
+        lastcall.metric("lastcall_refused_total{reason=\"connection\"}"),
+        Some(1.0)
+    );
+    assert_eq!(lastcall.count(HANDSHAKES_FULL), Some(1));
+    let again = first.ask("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    assert_eq!(again.unwrap().status(), 200);
+}
+
+#[test]
+fn what_a_client_does_wrong_in_its_handshake_fills_no_log() {
+    let backend = Backend::echo();
+    let authority = Authority::new();
+    let own = authority.issue(&["shop.test"]);
+    let lastcall = Lastcall::start(https(&backend, &[("shop", &own)], ""));
+    // Data before any handshake: a record that is whole and out of place.
+    for _ in 0..3 {
+        RawClient::sending(lastcall.address, b"\x17\x03\x03\x00\x05hello").read_to_end();
+    }
+    lastcall.wait_for_metric(HANDSHAKES_FAILED, 3.0);
+    let log = lastcall.log();
+    assert!(!log.contains("WARN") && !log.contains("rustls"), "{log}");
+}
+
+/// RFC 8446 section 6.1.
+#[test]
+fn at_the_end_what_was_asked_is_answered_and_idle_connections_end_cleanly() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let backend = Backend::start(move |seen| match seen.target() {
+        "/slow" => slow(&held, "at last"),
+        _ => ok("now"),
+    });
+    let authority = Authority::new();
+    let own = authority.issue(&["shop.test"]);
+    let mut lastcall = Lastcall::start(https(&backend, &[("shop", &own)], ""));
+    let setup = ClientSetup::new(&authority);
+    let (_, mut idle) = setup.get(lastcall.address, "shop.test", "/").unwrap();
+    let mut busy = setup.connect(lastcall.address, "shop.test").unwrap();
+    let request = "GET /slow HTTP/1.1\r\nHost: shop.test\r\n\r\n";
+    busy.stream.write_all(request.as_bytes()).unwrap();
+    backend.wait_for_requests(2);
+    lastcall.signal(Signal::TERM);
+    idle.read_to_end().1.unwrap();
+    gate.open();
+    assert_eq!(busy.read_response().unwrap().body_text(), "at last");
+    busy.read_to_end().1.unwrap();
+    assert!(lastcall.wait().success());
+}
 
 #[test]
 fn a_request_in_tls_reaches_the_backend_and_says_that_it_was() {
@@ -148,217 +206,8 @@ fn versions_below_the_lowest_are_not_spoken() {
     }
 }
 
-#[test]
-fn sessions_are_resumed_on_any_worker_and_over_a_change_of_the_certificate() {
-    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let backend = Backend::echo();
-        let authority = Authority::new();
-        let (first, second) = (
-            authority.issue(&["shop.test"]),
-            authority.issue(&["shop.test"]),
-        );
-        let config = https(&backend, &[("shop", &first)], "");
-        let mut lastcall = Lastcall::start(config.clone());
-        let understands = Understands {
-            version: Some(version),
-            signatures: None,
-        };
-        let setup = ClientSetup::with(&authority, understands, None);
-        let get = |setup: &ClientSetup| {
-            let (answer, client) = setup.get(lastcall.address, "shop.test", "/").unwrap();
-            assert_eq!(answer.status(), 200);
-            client
-        };
-        assert!(!get(&setup).resumed());
-        // Connections are spread over two workers; each takes what the other has issued.
-        for _ in 0..8 {
-            assert!(get(&setup).resumed());
-        }
-        assert_eq!(lastcall.count(HANDSHAKES_FULL), Some(1));
-        assert_eq!(lastcall.count(HANDSHAKES_RESUMED), Some(8));
-
-        lastcall.reload(with(config, "shop", &second));
-        let address = lastcall.address;
-        wait_until("the new certificate", LIMIT, || {
-            let fresh = ClientSetup::new(&authority);
-            let (_, client) = fresh.get(address, "shop.test", "/").unwrap();
-            if client.shown() == second.der() {
-                Ok(())
-            } else {
-                Err("the old one")
-            }
-        });
-        let (_, client) = setup.get(address, "shop.test", "/").unwrap();
-        assert!(client.resumed(), "after the reload");
-    }
-}
-
-#[test]
-fn a_new_certificate_under_traffic_loses_no_request_and_no_connection() {
-    let backend = Backend::start(|seen| ok(seen.target()));
-    let authority = Authority::new();
-    let mut own = authority.issue(&["shop.test"]);
-    let config = https(&backend, &[("shop", &own)], "");
-    let mut lastcall = Lastcall::start(config.clone());
-    let address = lastcall.address;
-    let (stop, failed, asked) = <(Arc<AtomicBool>, Arc<AtomicU32>, Arc<AtomicU32>)>::default();
-    let setup = ClientSetup::new(&authority);
-    let clients: Vec<_> = (0..4)
-        .map(|which| {
-            let (stop, failed, asked) = (stop.clone(), failed.clone(), asked.clone());
-            let setup = setup.clone();
-            std::thread::spawn(move || {
-                let mut kept = setup.connect(address, "shop.test").unwrap();
-                while !stop.load(Ordering::SeqCst) {
-                    let path = format!("/{which}/{}", asked.fetch_add(1, Ordering::SeqCst));
-                    let request = format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n");
-                    // One over the connection that was there before every change, one over a new one.
-                    let old = kept.ask(&request).is_ok_and(|got| got.body_text() == path);
-                    let new = setup
-                        .get(address, "shop.test", &path)
-                        .is_ok_and(|(got, _)| got.body_text() == path);
-                    failed.fetch_add(u32::from(!old) + u32::from(!new), Ordering::SeqCst);
-                }
-            })
-        })
-        .collect();
-    for _ in 0..5 {
-        own = authority.issue(&["shop.test"]);
-        lastcall.reload(with(config.clone(), "shop", &own));
-        wait_until("the new certificate", LIMIT, || {
-            let fresh = ClientSetup::new(&authority);
-            let client = fresh.connect(address, "shop.test").unwrap();
-            if client.shown() == own.der() {
-                Ok(())
-            } else {
-                Err("the old one")
-            }
-        });
-    }
-    stop.store(true, Ordering::SeqCst);
-    for client in clients {
-        client.join().unwrap();
-    }
-    let asked = asked.load(Ordering::SeqCst);
-    assert!(asked > 20, "{asked} requests are no traffic");
-    assert_eq!(failed.load(Ordering::SeqCst), 0, "of {asked}");
-}
-
 /// Law 4.
-#[test]
-fn a_broken_certificate_keeps_the_last_good_one_and_is_told() {
-    let backend = Backend::echo();
-    let authority = Authority::new();
-    let (own, other) = (
-        authority.issue(&["shop.test"]),
-        authority.issue(&["shop.test"]),
-    );
-    let config = https(&backend, &[("shop", &own)], "");
-    let mut lastcall = Lastcall::start(config.clone());
-    // The key of another certificate.
-    lastcall.reload(config.clone().secret("shop/tls.key", &other.key));
-    let says = "tls.key is not the key of the certificate in tls.crt; what it held before goes on";
-    wait_until("to be told", LIMIT, || {
-        let log = lastcall.log();
-        if log.contains(says) { Ok(()) } else { Err(log) }
-    });
-    let log = lastcall.log();
-    assert!(
-        log.contains("spec.listeners[0].tls.certificateRefs[0].name"),
-        "{log}"
-    );
-    for line in own
-        .key
-        .lines()
-        .chain(other.key.lines())
-        .filter(|line| line.len() > 30)
-    {
-        assert!(!log.contains(line), "a key in the log");
-    }
-    let (_, client) = ClientSetup::new(&authority)
-        .get(lastcall.address, "shop.test", "/")
-        .unwrap();
-    assert_eq!(client.shown(), own.der());
-    let status = lastcall.cli(&["status", "--output", "json"]);
-    let status = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(
-        status.contains(says) && !status.contains("PRIVATE"),
-        "{status}"
-    );
-    // Mended.
-    lastcall.reload(with(config, "shop", &other));
-    let address = lastcall.address;
-    wait_until("the new certificate", LIMIT, || {
-        let (_, client) = ClientSetup::new(&authority)
-            .get(address, "shop.test", "/")
-            .unwrap();
-        if client.shown() == other.der() {
-            Ok(())
-        } else {
-            Err("the old one")
-        }
-    });
-}
-
 /// Law 4.
-#[test]
-fn a_listener_without_a_certificate_is_not_served_until_it_has_one() {
-    let backend = Backend::echo();
-    let authority = Authority::new();
-    let own = authority.issue(&["shop.test"]);
-    let config = Config::new(&[backend.address])
-        .listener("protocol: HTTPS, tls: {certificateRefs: [{name: shop}]}");
-    let mut lastcall = Lastcall::start(config.clone());
-    std::net::TcpStream::connect(lastcall.address).unwrap_err();
-    wait_until("to be told why", LIMIT, || {
-        let log = lastcall.log();
-        if log.contains("there is no folder shop") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
-    lastcall.reload(with(config, "shop", &own));
-    let address = lastcall.address;
-    wait_until("the listener", LIMIT, || {
-        ClientSetup::new(&authority)
-            .get(address, "shop.test", "/")
-            .map(|_| ())
-            .map_err(|error| error.kind())
-    });
-}
-
-#[test]
-fn a_folder_is_checked_with_its_certificates() {
-    let backend = Backend::echo();
-    let (own, other) = {
-        let authority = Authority::new();
-        (
-            authority.issue(&["shop.test"]),
-            authority.issue(&["shop.test"]),
-        )
-    };
-    let config = https(&backend, &[("shop", &own)], "");
-    for (config, says) in [
-        (config.clone(), None),
-        (
-            config.secret("shop/tls.key", &other.key),
-            Some("tls.key is not the key of the certificate in tls.crt"),
-        ),
-    ] {
-        let folder = Folder::new();
-        config.write_into(&folder);
-        let checked = std::process::Command::new(env!("CARGO_BIN_EXE_lastcall"))
-            .args(["standalone", "--check", "--config"])
-            .arg(folder.config())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&checked.stderr);
-        assert_eq!(checked.status.success(), says.is_none(), "{said}");
-        assert!(said.contains(says.unwrap_or_default()), "{said}");
-    }
-}
-
 #[test]
 fn clients_must_show_a_certificate_of_the_authority_that_is_named() {
     let backend = Backend::echo();
