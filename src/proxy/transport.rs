@@ -78,6 +78,15 @@ impl Transport {
         let _ = socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
     }
 
+    /// Says that a connection that nothing is asked on ends here, before it is dropped: a server would take the
+    /// end of the socket alone for an attack, and say so in its log. Waits for nobody.
+    pub fn farewell(&mut self) {
+        if self.is_secure() {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = Pin::new(self).poll_shutdown(&mut cx);
+        }
+    }
+
     /// Whether a connection that nothing is asked on has nothing to read: neither an end nor bytes that nobody
     /// asked for. Costs no system call where the runtime has heard of nothing. TLS may have something to say
     /// that is no answer (tickets): that is taken in.

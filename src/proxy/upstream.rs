@@ -150,6 +150,7 @@ impl Upstream {
             if now < until && stream.is_quiet() {
                 return Some(stream);
             }
+            stream.farewell();
         }
         None
     }
@@ -168,14 +169,20 @@ impl Upstream {
 
     /// Closes every kept connection.
     pub fn close_idle(&self) {
-        self.idle.borrow_mut().clear();
+        for mut idle in self.idle.borrow_mut().drain(..) {
+            idle.stream.farewell();
+        }
     }
 
     /// Closes the kept connections that are over their time or that the endpoint has closed.
     pub fn sweep(&self, now: Instant) {
-        self.idle
-            .borrow_mut()
-            .retain_mut(|idle| now < idle.until && idle.stream.is_quiet());
+        self.idle.borrow_mut().retain_mut(|idle| {
+            let kept = now < idle.until && idle.stream.is_quiet();
+            if !kept {
+                idle.stream.farewell();
+            }
+            kept
+        });
     }
 
     /// Kept connections.

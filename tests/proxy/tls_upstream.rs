@@ -59,6 +59,21 @@ fn requests_go_to_endpoints_in_tls_and_connections_are_kept() {
 }
 
 #[test]
+fn a_kept_connection_ends_with_close_notify() {
+    let authority = Authority::new();
+    let server = server(&authority.issue(&["web.test"]));
+    let config = config(&[&server], &authority).backend("web", "timeouts: {backendIdle: 200ms}");
+    let lastcall = Lastcall::start(config);
+    assert_eq!(RawClient::connect(lastcall.address).ask(GET).status(), 200);
+    wait_until("the end", LIMIT, || {
+        match server.seen.lock().unwrap().clean_ends {
+            1 => Ok(()),
+            other => Err(other),
+        }
+    });
+}
+
+#[test]
 fn a_new_connection_to_an_endpoint_resumes_a_session() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.issue(&["web.test"]), ANSWER, Ending::Clean);

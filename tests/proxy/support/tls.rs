@@ -276,6 +276,8 @@ pub struct ServerSeen {
     pub resumed: usize,
     /// Handshakes in all.
     pub handshakes: usize,
+    /// Connections that lastcall ended, with `close_notify`.
+    pub clean_ends: usize,
 }
 
 /// A server that answers each request (without a body) with the same bytes.
@@ -335,7 +337,10 @@ fn serve(
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            stream.read_exact(&mut byte)?;
+            if stream.read(&mut byte)? == 0 {
+                record.lock().unwrap().clean_ends += 1;
+                return Ok(());
+            }
             head.push(byte[0]);
         }
         let head = String::from_utf8_lossy(&head).into_owned();
