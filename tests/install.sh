@@ -11,6 +11,7 @@ missing=()
 case "${1:-test}" in
   test)
     need curl curl
+    need haproxy haproxy
     need nginx nginx-light
     ;;
   bench)

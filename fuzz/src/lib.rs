@@ -10,6 +10,8 @@ pub mod check;
 #[allow(missing_docs)]
 pub mod reading;
 
+use std::time::Duration;
+
 /// Pieces that mean something to a parser of HTTP/1.
 const PIECES: &[&[u8]] = &[
     b"\r\n",
@@ -83,6 +85,22 @@ const PIECES: &[&[u8]] = &[
     b"X: y\r\n",
 ];
 
+/// Runs in the quick suite, about a second each.
+const ITERATIONS: usize = 300_000;
+
+/// For how long a target runs, and how often at most: `LASTCALL_FUZZ_SECONDS`, or the quick suite's.
+pub fn effort() -> (Duration, usize) {
+    match std::env::var("LASTCALL_FUZZ_SECONDS") {
+        Ok(text) => {
+            let seconds = text
+                .parse()
+                .expect("LASTCALL_FUZZ_SECONDS is a number of seconds");
+            (Duration::from_secs(seconds), usize::MAX)
+        }
+        Err(_) => (Duration::from_secs(20), ITERATIONS),
+    }
+}
+
 /// Reads choices from a fuzzer's bytes; 0 for ever once they are used up.
 pub struct Choices<'a>(&'a [u8]);
 
@@ -111,25 +129,30 @@ impl<'a> Choices<'a> {
 
 /// A message grown from one of `seeds` by as many changes as there are choices for.
 pub fn message(choices: &mut Choices<'_>, seeds: &[Vec<u8>]) -> Vec<u8> {
+    message_with(choices, seeds, PIECES)
+}
+
+/// The same, sprinkled with pieces that mean something to another parser.
+pub fn message_with(choices: &mut Choices<'_>, seeds: &[Vec<u8>], pieces: &[&[u8]]) -> Vec<u8> {
     let mut bytes = seeds[choices.below(seeds.len())].clone();
     for _ in 0..choices.below(8) {
         if choices.has_more() {
-            change(choices, seeds, &mut bytes);
+            change(choices, seeds, pieces, &mut bytes);
         }
     }
     bytes
 }
 
-fn change(choices: &mut Choices<'_>, seeds: &[Vec<u8>], bytes: &mut Vec<u8>) {
+fn change(choices: &mut Choices<'_>, seeds: &[Vec<u8>], pieces: &[&[u8]], bytes: &mut Vec<u8>) {
     let at = choices.below(bytes.len() + 1);
     let span = at..(at + choices.below(24)).min(bytes.len());
     match choices.below(8) {
         0..3 => {
-            let piece = PIECES[choices.below(PIECES.len())];
+            let piece = pieces[choices.below(pieces.len())];
             bytes.splice(at..at, piece.iter().copied());
         }
         3 => {
-            let piece = PIECES[choices.below(PIECES.len())];
+            let piece = pieces[choices.below(pieces.len())];
             bytes.splice(span, piece.iter().copied());
         }
         4 => {

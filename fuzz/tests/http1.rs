@@ -3,27 +3,9 @@
 //! `cargo test -p lastcall-fuzz` runs each target 300,000 times; `LASTCALL_FUZZ_SECONDS=60` for so
 //! long. A failure prints the seed that repeats it (`BOLERO_RANDOM_SEED`).
 
-use std::time::Duration;
-
 use bolero::check;
 use lastcall_fuzz::cases::{requests, responses};
-use lastcall_fuzz::{Choices, Shown, cuts, message};
-
-/// Runs in the quick suite, about a second each.
-const ITERATIONS: usize = 300_000;
-
-/// For how long, and how often at most.
-fn effort() -> (Duration, usize) {
-    match std::env::var("LASTCALL_FUZZ_SECONDS") {
-        Ok(text) => {
-            let seconds = text
-                .parse()
-                .expect("LASTCALL_FUZZ_SECONDS is a number of seconds");
-            (Duration::from_secs(seconds), usize::MAX)
-        }
-        Err(_) => (Duration::from_secs(20), ITERATIONS),
-    }
-}
+use lastcall_fuzz::{Choices, Shown, cuts, effort, message};
 
 /// Long messages only slow it down.
 fn short(messages: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {

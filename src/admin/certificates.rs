@@ -35,6 +35,7 @@ pub(super) mod tests {
     use crate::model::tls::{Certificate, KeyFormat, ListenerTls, PrivateKey, TlsVersion};
     use crate::model::{
         ClientTimeouts, Limits, Listener, LoadBalancer, ObjectName, Protocol, Snapshot,
+        StreamRoutes,
     };
 
     /// A listener with a certificate that expires when 2,000,000,000 seconds are over.
@@ -60,12 +61,14 @@ pub(super) mod tests {
             protocol: Protocol::Https,
             hostname: None,
             tls: Some(Arc::new(tls)),
+            proxy_protocol: false,
         };
         let load_balancer = LoadBalancer {
             name: ObjectName::new("default", "shop"),
             listeners: vec![listener],
             routes: vec![],
             default_backend: None,
+            streams: StreamRoutes::default(),
             limits: Limits::default(),
             timeouts: ClientTimeouts::default(),
             allowed_sources: vec![],

@@ -119,6 +119,19 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     families
         .gauge("lastcall_tunnels", "Upgraded connections that are open")
         .put(&[], float(totals.tunnels));
+    families
+        .gauge(
+            "lastcall_tcp_connections",
+            "TCP connections that are passed on to an endpoint",
+        )
+        .put(&[], float(totals.tcp_open));
+    let mut ended = families.counter(
+        "lastcall_tcp_connections_ended_total",
+        "TCP connections that have ended, by how",
+    );
+    for (end, count) in &totals.tcp_ended {
+        ended.put(&[("end", end)], float(*count));
+    }
 }
 
 /// One number of the workers.
@@ -346,6 +359,7 @@ pub(super) mod tests {
                 responses: [0, 5, 0, 1, 0],
                 refused: vec![("bad_head", 2)],
                 tls_handshakes: vec![("resumed", 4)],
+                tcp_ended: vec![("closed", 4)],
                 ..DataPlaneTotals::default()
             },
             drains,
@@ -376,6 +390,7 @@ pub(super) mod tests {
             r#"lastcall_refused_total{reason="bad_head"} 2"#,
             r#"lastcall_tls_handshakes_total{result="resumed"} 4"#,
             r#"lastcall_certificate_expiry_timestamp_seconds{load_balancer="default/shop",listener="https",certificate="shop-tls"} 2000000000"#,
+            r#"lastcall_tcp_connections_ended_total{end="closed"} 4"#,
             r#"lastcall_endpoint_in_flight{namespace="default",backend="web",endpoint="10.0.0.7:80"} 12"#,
             r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="draining"} 1"#,
             r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="in_service"} 0"#,

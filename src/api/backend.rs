@@ -85,8 +85,15 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
     validation = Rule::new("self.protocol != 'HTTPS' || has(self.tls)")
         .message("tls: protocol HTTPS needs the name that the endpoints' certificates are for")
         .field_path(".tls"),
-    validation = Rule::new("self.protocol != 'HTTP' || !has(self.tls)")
+    validation = Rule::new("!has(self.tls) || self.protocol == 'HTTPS'")
         .message("tls goes only with protocol HTTPS").field_path(".tls"),
+    validation = Rule::new("self.protocol != 'TCP' || !has(self.retry)")
+        .message("retry is for HTTP: a TCP connection that cannot be made is always tried on another endpoint, one that was made never")
+        .field_path(".retry"),
+    validation = Rule::new(
+        "self.protocol != 'TCP' || !has(self.timeouts) || !(has(self.timeouts.request) || has(self.timeouts.responseHead) || has(self.timeouts.backendIdle))")
+        .message("request, responseHead and backendIdle are for HTTP: with protocol TCP only connect and tunnelIdle count")
+        .field_path(".timeouts"),
 )]
 pub struct BackendSpec {
     /// The endpoints of a Service, by its EndpointSlices.
@@ -106,6 +113,10 @@ pub struct BackendSpec {
     /// How TLS is spoken to endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
+    /// Each connection to an endpoint begins with a header of the PROXY protocol, in this version, which tells
+    /// of the client. A connection that is kept serves that client only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_proxy_protocol: Option<ProxyProtocol>,
     /// What is wanted of the whole Backend. An endpoint's own, where not Enabled, wins.
     #[serde(default)]
     pub admin_state: AdminState,
@@ -179,7 +190,8 @@ fn one() -> u32 {
     1
 }
 
-/// HTTP is HTTP/1.1 in clear text. HTTPS is the same in TLS.
+/// HTTP is HTTP/1.1 in clear text. HTTPS is the same in TLS. TCP is whatever clients and endpoints speak: for listeners of protocol TCP
+/// and TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum BackendProtocol {
@@ -190,6 +202,19 @@ pub enum BackendProtocol {
     /// The same in TLS.
     #[serde(rename = "HTTPS")]
     Https,
+    /// Bytes.
+    #[serde(rename = "TCP")]
+    Tcp,
+}
+
+/// V1 is a line of text, V2 is binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Enabled takes new work. Draining takes none, and what it has may finish. Disabled takes none, and

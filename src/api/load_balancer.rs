@@ -83,9 +83,21 @@ pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9
         "(has(self.routes) && size(self.routes) > 0) || has(self.defaultBackend)")
         .message("routes or defaultBackend is needed: without either no request goes anywhere")
         .field_path(".routes"),
+    validation = Rule::new("!self.listeners.exists(l, l.protocol == 'TCP') || has(self.defaultBackend)")
+        .message("a listener of protocol TCP sends its connections to defaultBackend: name one")
+        .field_path(".defaultBackend"),
+    validation = Rule::new(
+        "!has(self.routes) || size(self.routes) == 0 || self.listeners.exists(l, l.protocol != 'TCP')")
+        .message("routes are for HTTP and TLS: connections of protocol TCP all go to defaultBackend")
+        .field_path(".routes"),
+    validation = Rule::new(
+        "!has(self.routes) || self.listeners.exists(l, !(l.protocol in ['TCP', 'TLS'])) || self.routes.all(r, !has(r.matches) || size(r.matches) == 0)")
+        .message("matches are for HTTP, which no listener speaks: routes of TLS connections are chosen by hostnames")
+        .field_path(".routes"),
 )]
 pub struct LoadBalancerSpec {
-    /// Ports that clients connect to. They share all routes.
+    /// Ports that clients connect to. They share all routes: those to Backends of protocol TCP are for
+    /// listeners of protocol TLS, all others for HTTP.
     #[schemars(length(min = 1, max = 16), extend(
         "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.port == b.port))")
@@ -96,7 +108,8 @@ pub struct LoadBalancerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "atomic"))]
     pub routes: Vec<Route>,
-    /// Where requests go that no route matches. Without it they are answered 404.
+    /// Where requests go that no route matches; without it they are answered 404. Where it is of protocol TCP,
+    /// it takes the connections of listeners of protocol TCP, and those of TLS that no route matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_backend: Option<BackendName>,
     /// Bounds on what clients may send; what is over gets its 4xx.
@@ -105,12 +118,14 @@ pub struct LoadBalancerSpec {
     /// How long clients may take.
     #[serde(default)]
     pub timeouts: ClientTimeouts,
-    /// Addresses that may connect, as CIDRs such as 10.0.0.0/8. All may where there are none.
+    /// Addresses that may connect, as CIDRs such as 10.0.0.0/8. All may where there are none. On a listener
+    /// with proxyProtocol the address that the proxy tells counts, and for what it says of nobody its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_sources: Vec<Cidr>,
     /// Addresses, as CIDRs, of proxies whose X-Forwarded-* and Forwarded fields are believed. From all
-    /// others these fields are replaced.
+    /// others these fields are replaced. Where there are any, only they may connect to a listener with
+    /// proxyProtocol.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "set"))]
     pub trusted_proxies: Vec<Cidr>,
@@ -136,8 +151,15 @@ pub struct Cidr(pub String);
 #[x_kube(
     validation = Rule::new("self.protocol != 'HTTPS' || has(self.tls)")
         .message("tls: protocol HTTPS needs a certificate").field_path(".tls"),
-    validation = Rule::new("self.protocol != 'HTTP' || !has(self.tls)")
-        .message("tls goes only with protocol HTTPS").field_path(".tls"),
+    validation = Rule::new("self.protocol != 'HTTPS' || !has(self.tls) || self.tls.mode == 'Terminate'")
+        .message("protocol HTTPS ends TLS: leave tls.mode out, or write protocol: TLS").field_path(".tls"),
+    validation = Rule::new("self.protocol != 'TLS' || (has(self.tls) && self.tls.mode == 'Passthrough')")
+        .message("protocol TLS is passed through: write tls: {mode: Passthrough}").field_path(".tls"),
+    validation = Rule::new("!has(self.tls) || self.protocol in ['HTTPS', 'TLS']")
+        .message("tls goes only with protocol HTTPS or TLS").field_path(".tls"),
+    validation = Rule::new("!has(self.hostname) || self.protocol != 'TCP'")
+        .message("hostname does not go with protocol TCP: a connection names no host")
+        .field_path(".hostname"),
 )]
 pub struct Listener {
     /// Its name, unique in the LoadBalancer.
@@ -150,16 +172,23 @@ pub struct Listener {
     #[serde(default)]
     pub protocol: ListenerProtocol,
     /// Only requests for this host are served, a name or a wildcard such as *.example.com; all where
-    /// absent.
+    /// absent. With protocol TLS it is the host name in the client's first message (SNI); who asks for
+    /// another, or for none, is told so by a TLS alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = HOSTNAME))]
     pub hostname: Option<String>,
-    /// How TLS is spoken there.
+    /// What becomes of TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, which says who
+    /// the client is. A connection without it is closed, after timeouts.requestHead at the latest. Name the
+    /// proxies in trustedProxies, or whoever reaches the port can pose as anybody.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
-/// HTTP is HTTP/1.0 and 1.1 in clear text. HTTPS is the same in TLS.
+/// HTTP is HTTP/1.0 and 1.1 in clear text. HTTPS is the same in TLS. TCP passes each connection on to defaultBackend. TLS passes it on,
+/// untouched, to where the host name in its first message leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ListenerProtocol {
@@ -170,6 +199,12 @@ pub enum ListenerProtocol {
     /// The same in TLS.
     #[serde(rename = "HTTPS")]
     Https,
+    /// Bytes.
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// Bytes whose begin says which host they are for.
+    #[serde(rename = "TLS")]
+    Tls,
 }
 
 /// Which requests go where.
@@ -320,7 +355,9 @@ impl Default for Limits {
     Rule::new("duration(self.write) > duration('0s')")
         .message("write must be longer than 0s").field_path(".write")]))]
 pub struct ClientTimeouts {
-    /// From the first byte of a request's head to its last: a duration such as 10s; then 408.
+    /// From the first byte of a request's head to its last: a duration such as 10s; then 408. A PROXY header,
+    /// and the first message of TLS that is passed through, may take as long from the begin of the
+    /// connection; then it is closed.
     pub request_head: GatewayDuration,
     /// Between two reads of a request's body: a duration such as 60s; then 408.
     pub request_body: GatewayDuration,

@@ -18,6 +18,10 @@ use super::load_balancer::SUBDOMAIN;
         "self.mode != 'Terminate' || (has(self.certificateRefs) && size(self.certificateRefs) > 0)")
         .message("certificateRefs: TLS that ends here needs at least one certificate")
         .field_path(".certificateRefs"),
+    validation = Rule::new(
+        "self.mode == 'Terminate' || !(has(self.certificateRefs) || has(self.clientCARef) || has(self.minVersion))")
+        .message("certificateRefs, clientCARef and minVersion go only with mode Terminate")
+        .field_path(".mode"),
 )]
 pub struct ListenerTls {
     /// Where TLS ends.
@@ -35,26 +39,28 @@ pub struct ListenerTls {
     /// the certificates of clients. Every client must show one then; none is asked for one where absent.
     #[serde(rename = "clientCARef", skip_serializing_if = "Option::is_none")]
     pub client_ca_ref: Option<SecretName>,
-    /// The lowest version that is spoken.
-    #[serde(default)]
-    pub min_version: TlsVersion,
+    /// The lowest version that is spoken. TLS1.2 where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<TlsVersion>,
 }
 
-/// Terminate ends TLS at the listener.
+/// Terminate ends TLS at the listener. Passthrough leaves it to the endpoint: its bytes are passed on untouched, to
+/// where the host name in the client's first message (SNI) leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum TlsMode {
     /// At the listener.
     #[default]
     Terminate,
+    /// At the endpoint.
+    Passthrough,
 }
 
 /// A version of TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum TlsVersion {
     /// TLS 1.2 and 1.3.
-    #[default]
     #[serde(rename = "TLS1.2")]
     V12,
     /// TLS 1.3 only.

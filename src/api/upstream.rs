@@ -32,6 +32,10 @@ pub struct UpstreamTimeouts {
     /// shorter than the endpoint itself keeps one (Node.js keeps 5s). Default 4s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend_idle: Option<GatewayDuration>,
+    /// How long a TCP connection, or one that was upgraded (a WebSocket), may pass no byte on, either way: a
+    /// duration such as 1h; then it is reset. 0s is no limit. Default 1h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_idle: Option<GatewayDuration>,
 }
 
 /// What is tried again on another endpoint. A request of which nothing was sent always is.

@@ -88,6 +88,7 @@ fn snapshot(ports: &[u16], draining: DrainPolicy) -> Arc<Snapshot> {
         admin_state: AdminState::Enabled,
         draining,
         tls: UpstreamTls::No,
+        send_proxy: None,
     };
     Arc::new(Snapshot {
         backends: vec![backend],

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod release;
 pub mod report;
 pub mod snapshot;
+pub mod stream;
 pub mod target;
 pub mod tls;
 pub mod totals;
@@ -21,4 +22,5 @@ pub use snapshot::{
     Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts, Snapshot,
     Stopping, UpstreamTls, WeightedBackend,
 };
+pub use stream::{ProxyVersion, StreamRoutes};
 pub use target::Target;

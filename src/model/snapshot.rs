@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::identity::{EndpointId, ObjectName};
+use super::stream::{ProxyVersion, StreamRoutes};
 use super::tls::{BackendTls, ListenerTls};
 
 /// All that the proxy serves. Two snapshots that are equal route alike.
@@ -42,6 +43,8 @@ pub struct LoadBalancer {
     pub routes: Vec<Route>,
     /// Index into [`Snapshot::backends`] of the Backend for what no route matches.
     pub default_backend: Option<WeightedBackend>,
+    /// Where connections go whose bytes are passed on as they are.
+    pub streams: StreamRoutes,
     /// Bounds on what one client may send.
     pub limits: Limits,
     /// How long a client may take.
@@ -76,6 +79,8 @@ pub struct Listener {
     pub hostname: Option<HostPattern>,
     /// How TLS ends here, where it does.
     pub tls: Option<Arc<ListenerTls>>,
+    /// Each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// What a listener speaks.
@@ -85,6 +90,10 @@ pub enum Protocol {
     Http,
     /// The same in TLS.
     Https,
+    /// Bytes.
+    Tcp,
+    /// TLS that the endpoint ends: bytes, sent where the host name in its first message says.
+    TlsPassthrough,
 }
 
 /// A host name, or a wildcard for all names below one, in lower case.
@@ -153,6 +162,8 @@ pub struct RouteTimeouts {
     /// How long a kept connection to an endpoint may be idle. Below what servers keep (Node: 5 s), or
     /// the race between our request and their close fails POSTs (PITFALLS 44).
     pub backend_idle: Duration,
+    /// How long a TCP or an upgraded connection may pass no byte on, either way; unlimited where absent.
+    pub tunnel_idle: Option<Duration>,
 }
 
 impl Default for RouteTimeouts {
@@ -162,6 +173,7 @@ impl Default for RouteTimeouts {
             connect: Duration::from_secs(5),
             response_head: Some(Duration::from_mins(1)),
             backend_idle: Duration::from_secs(4),
+            tunnel_idle: Some(Duration::from_hours(1)),
         }
     }
 }
@@ -245,6 +257,8 @@ pub struct Backend {
     pub admin_state: AdminState,
     /// How its endpoints leave: the Backend's own fields over those of its LoadBalancers.
     pub draining: DrainPolicy,
+    /// Each connection to its endpoints begins with a header of the PROXY protocol that tells of the client.
+    pub send_proxy: Option<ProxyVersion>,
     /// What is spoken to its endpoints where it is TLS.
     pub tls: UpstreamTls,
 }

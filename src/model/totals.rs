@@ -32,6 +32,10 @@ pub struct DataPlaneTotals {
     pub upstream_broken: u64,
     /// Upgraded connections that are open.
     pub tunnels: u64,
+    /// TCP connections that are passed on to an endpoint.
+    pub tcp_open: u64,
+    /// TCP connections that have ended, by how. The words are a fixed set of short ones.
+    pub tcp_ended: Vec<(&'static str, u64)>,
     /// Connections opened to endpoints.
     pub upstream_connects: u64,
     /// Requests sent over a connection that was kept.

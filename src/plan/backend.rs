@@ -8,7 +8,8 @@ use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, backend as written};
 use crate::model::{
-    AdminState, Backend, EndpointId, EndpointSpec, Member, ObjectName, Policy, UpstreamTls,
+    AdminState, Backend, EndpointId, EndpointSpec, Member, ObjectName, Policy, ProxyVersion,
+    UpstreamTls,
 };
 
 /// Plans one Backend that the given LoadBalancers use.
@@ -43,6 +44,10 @@ pub(super) fn plan(
         admin_state: admin_state(spec.admin_state),
         draining: merged.policy,
         tls,
+        send_proxy: spec.send_proxy_protocol.map(|version| match version {
+            written::ProxyProtocol::V1 => ProxyVersion::V1,
+            written::ProxyProtocol::V2 => ProxyVersion::V2,
+        }),
     };
     (backend, verdict)
 }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::Facts;
 use super::ports::Ports;
+use super::streams;
 use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, load_balancer as written};
@@ -42,13 +43,16 @@ pub(super) fn plan(
         backends,
         faults: Vec::new(),
     };
-    let (routes, default_backend) = references.resolve(spec);
-    verdict.conditions.push(references.condition());
+    let (mut routes, mut default_backend) = references.resolve(spec);
+    let (streams, mismatches) =
+        streams::separate(spec, backends, &mut routes, &mut default_backend);
+    verdict.conditions.push(references.condition(mismatches));
     let load_balancer = LoadBalancer {
         name: name.clone(),
         listeners,
         routes,
         default_backend,
+        streams,
         limits: limits(&spec.limits),
         timeouts: client_timeouts(&spec.timeouts),
         allowed_sources,
@@ -88,13 +92,15 @@ fn listeners(
     let mut kept: Vec<Listener> = Vec::new();
     for (at, wanted) in spec.listeners.iter().enumerate() {
         let field = format!("spec.listeners[{at}]");
+        let ends_here = wanted.protocol == written::ListenerProtocol::Https;
         let (tls, resolved) = match &wanted.tls {
-            None => (Some(None), None),
-            Some(tls) => {
+            Some(tls) if ends_here => {
                 let field = format!("{field}.tls");
                 let (found, said) = tls::listener(name, &wanted.name, tls, &field, facts);
                 (found.map(Some), Some(said))
             }
+            // Clear text, or TLS that its endpoint ends.
+            _ => (Some(None), None),
         };
         let condition = match (bound(name, wanted.port, ports, &kept), tls) {
             (Ok(port), Some(tls)) => {
@@ -153,9 +159,13 @@ fn listener(wanted: &written::Listener, port: u16, tls: Option<Arc<ListenerTls>>
         protocol: match wanted.protocol {
             written::ListenerProtocol::Http => Protocol::Http,
             written::ListenerProtocol::Https => Protocol::Https,
+            written::ListenerProtocol::Tcp => Protocol::Tcp,
+            // The only mode that passes the door.
+            written::ListenerProtocol::Tls => Protocol::TlsPassthrough,
         },
         hostname: wanted.hostname.as_deref().map(HostPattern::new),
         tls,
+        proxy_protocol: wanted.proxy_protocol,
     }
 }
 
@@ -251,13 +261,15 @@ impl References<'_> {
         })
     }
 
-    fn condition(&self) -> Condition {
+    /// `mismatches`: what leads to Backends that no listener can use.
+    fn condition(self, mismatches: Vec<Fault>) -> Condition {
         let kind = ConditionKind::ResolvedRefs;
-        if self.faults.is_empty() {
-            Condition::met(kind, "ResolvedRefs", "")
-        } else {
-            Condition::broken(kind, "BackendNotFound", &self.faults)
-        }
+        let reason = match (&self.faults[..], &mismatches[..]) {
+            ([], []) => return Condition::met(kind, "ResolvedRefs", ""),
+            ([], _) => "ProtocolMismatch",
+            _ => "BackendNotFound",
+        };
+        Condition::broken(kind, reason, &[self.faults, mismatches].concat())
     }
 }
 
@@ -289,6 +301,7 @@ fn route_timeouts(each: [Option<&api::UpstreamTimeouts>; 2]) -> RouteTimeouts {
         connect: get(|t| &t.connect).unwrap_or(default.connect),
         response_head: limit(get(|t| &t.response_head), default.response_head),
         backend_idle: get(|t| &t.backend_idle).unwrap_or(default.backend_idle),
+        tunnel_idle: limit(get(|t| &t.tunnel_idle), default.tunnel_idle),
     }
 }
 

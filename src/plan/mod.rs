@@ -13,11 +13,14 @@ pub mod cluster;
 mod draining;
 mod load_balancer;
 mod ports;
+mod streams;
 pub mod tls;
 mod verdict;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
 

@@ -107,6 +107,7 @@ fn what_resolves_is_planned_whole() {
             protocol: Protocol::Http,
             hostname: Some(HostPattern::Suffix(".example.com".into())),
             tls: None,
+            proxy_protocol: false,
         }]
     );
     let route = &shop.routes[0];

@@ -67,8 +67,8 @@ pub(super) fn listener(
                 certificates,
                 client_ca,
                 min_version: match tls.min_version {
-                    written::TlsVersion::V12 => TlsVersion::V12,
-                    written::TlsVersion::V13 => TlsVersion::V13,
+                    None | Some(written::TlsVersion::V12) => TlsVersion::V12,
+                    Some(written::TlsVersion::V13) => TlsVersion::V13,
                 },
             })
         });

@@ -154,6 +154,11 @@ impl Buffer {
         Poll::Ready(Ok(count))
     }
 
+    /// Whether the last read filled all the room there was: there is probably more.
+    pub fn filled_up(&self) -> bool {
+        self.filled_up
+    }
+
     /// Gives the storage back to the pool where it holds nothing.
     pub fn release_if_empty(&mut self) {
         if self.is_empty()

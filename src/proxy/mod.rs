@@ -6,12 +6,18 @@ pub mod connection_counts;
 pub mod http1;
 mod keep_alive;
 pub mod listener;
+mod origin;
+mod pick;
+pub mod proxy_protocol;
 pub mod respond;
 pub mod rng;
 pub mod router;
 #[cfg(test)]
 mod samples;
+pub mod sni;
+mod splice;
 pub mod stats;
+mod tcp;
 pub mod timer;
 pub mod tls;
 pub mod transport;

@@ -65,8 +65,12 @@ impl Choice {
 impl Router {
     /// The routes of `load_balancer`. `start` spreads the workers over weighted Backends.
     pub fn new(load_balancer: &LoadBalancer, start: usize) -> Self {
-        let choices: Vec<_> = load_balancer
-            .routes
+        Self::over(&load_balancer.routes, load_balancer.default_backend, start)
+    }
+
+    /// These routes, and a default for what none of them matches.
+    pub fn over(routes: &[Route], default: Option<WeightedBackend>, start: usize) -> Self {
+        let choices: Vec<_> = routes
             .iter()
             .map(|r| Choice::new(&r.backends, start))
             .collect();
@@ -75,9 +79,9 @@ impl Router {
             exact: HashMap::new(),
             suffix: HashMap::new(),
             any: Vec::new(),
-            default: load_balancer.default_backend.map(|b| Choice::new(&[b], 0)),
+            default: default.map(|b| Choice::new(&[b], 0)),
         };
-        for (at, route) in load_balancer.routes.iter().enumerate() {
+        for (at, route) in routes.iter().enumerate() {
             router.add(at, route, &choices);
         }
         let all = router.exact.values_mut().chain(router.suffix.values_mut());
@@ -179,6 +183,7 @@ mod tests {
             listeners: vec![],
             routes,
             default_backend: default.map(|b| to(b, 1)),
+            streams: crate::model::StreamRoutes::default(),
             limits: crate::model::Limits::default(),
             timeouts: crate::model::ClientTimeouts::default(),
             allowed_sources: vec![],

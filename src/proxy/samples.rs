@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec, Limits, Listener,
     LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts, Snapshot,
-    UpstreamTls, WeightedBackend,
+    StreamRoutes, UpstreamTls, WeightedBackend,
 };
 
 /// A LoadBalancer without routes, with these listeners.
@@ -17,12 +17,14 @@ pub(super) fn load_balancer(listeners: &[(&str, u16)]) -> LoadBalancer {
         protocol: Protocol::Http,
         hostname: None,
         tls: None,
+        proxy_protocol: false,
     };
     LoadBalancer {
         name: ObjectName::new("default", "lb"),
         listeners: listeners.iter().map(listener).collect(),
         routes: vec![],
         default_backend: None,
+        streams: StreamRoutes::default(),
         limits: Limits::default(),
         timeouts: ClientTimeouts::default(),
         allowed_sources: vec![],
@@ -57,6 +59,7 @@ pub(super) fn serving(port: u16, endpoint: SocketAddr) -> (EndpointId, Arc<Snaps
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
         tls: UpstreamTls::No,
+        send_proxy: None,
     };
     let default_backend = WeightedBackend {
         backend: 0,

@@ -28,6 +28,23 @@ impl Counter {
     }
 }
 
+/// TCP connections that have ended, by how: each is one of these.
+#[derive(Debug, Default)]
+pub struct TcpEnds {
+    /// Both sides closed.
+    pub closed: Counter,
+    /// One side broke off.
+    pub broken: Counter,
+    /// Nothing was passed on for too long.
+    pub idle: Counter,
+    /// By force.
+    pub cut: Counter,
+    /// No endpoint took it.
+    pub unserved: Counter,
+    /// It was turned away: no PROXY header, no first message of TLS, or no route for its host.
+    pub refused: Counter,
+}
+
 /// One worker's numbers since it started.
 #[derive(Debug, Default)]
 pub struct WorkerStats {
@@ -39,6 +56,8 @@ pub struct WorkerStats {
     pub turned_away: Counter,
     /// Responses sent, by the first digit of their status (index 1 to 5).
     pub responses: [Counter; 6],
+    /// Connections closed because they did not begin with the PROXY header that their listener wants.
+    pub no_proxy_header: Counter,
     /// Requests that were refused before they were forwarded.
     pub refused: Counter,
     /// Further attempts on another endpoint.
@@ -67,6 +86,10 @@ pub struct WorkerStats {
     pub tls_resumed: Counter,
     /// TLS handshakes with clients that failed.
     pub tls_failed: Counter,
+    /// TCP connections that are passed on now.
+    pub tcp_open: Counter,
+    /// TCP connections that have ended, by how.
+    pub tcp_ended: TcpEnds,
 }
 
 /// Every worker's numbers.

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::tls::session::{Client, Server};
 use super::tls::stream::TlsStream;
+use super::tunnel::Side;
 
 /// A connection's bytes, both ways.
 pub enum Transport {
@@ -113,6 +114,20 @@ pub fn has_unread(socket: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     let read = socket2::SockRef::from(socket).peek(&mut byte);
     matches!(read, Ok(count) if count > 0)
+}
+
+impl Side for Transport {
+    fn socket(&self) -> &TcpStream {
+        self.socket()
+    }
+
+    fn plain(&self) -> Option<&TcpStream> {
+        self.plain()
+    }
+
+    fn reset(&mut self) {
+        self.reset();
+    }
 }
 
 impl From<TcpStream> for Transport {

@@ -8,14 +8,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::balance::Candidate;
 use super::buffer::BufferPool;
+use super::proxy_protocol::{self, Addresses};
 use super::tls::{Connector, Originator};
 use super::transport::Transport;
 use crate::gate::{Gate, Generation, State};
-use crate::model::EndpointId;
+use crate::model::{EndpointId, ProxyVersion};
 
 /// Kept connections to one endpoint, for each worker.
 const MAX_IDLE: usize = 128;
@@ -34,6 +36,8 @@ pub struct Upstream {
     speaks: RefCell<Rc<Speaks>>,
     /// The last handshake failed: told once, not with every request.
     tls_fails: Cell<bool>,
+    /// Each connection begins with a PROXY header.
+    send_proxy: Cell<Option<ProxyVersion>>,
     idle: RefCell<Vec<Idle>>,
 }
 
@@ -71,6 +75,8 @@ impl Speaks {
 struct Idle {
     stream: Transport,
     until: Instant,
+    /// Whose it is, where the endpoint was told: it believes that of all that comes on it.
+    told: Option<Box<Addresses>>,
 }
 
 impl AsRef<Gate> for Upstream {
@@ -104,6 +110,7 @@ impl Upstream {
             weight: Cell::new(1),
             speaks: RefCell::new(Rc::new(Speaks::ClearText)),
             tls_fails: Cell::new(false),
+            send_proxy: Cell::new(None),
             idle: RefCell::default(),
         }
     }
@@ -143,10 +150,27 @@ impl Upstream {
         self.close_idle();
     }
 
-    /// Takes a kept connection, the one used last, that the endpoint has not closed.
-    pub fn reuse(&self, now: Instant) -> Option<Transport> {
+    /// How its connections tell of the client, from the next on.
+    pub fn set_send_proxy(&self, version: Option<ProxyVersion>) {
+        if self.send_proxy.replace(version) != version {
+            // What is kept has said other things than are wanted now.
+            self.close_idle();
+        }
+    }
+
+    /// How the endpoint is told whose each connection is; absent where it is not.
+    pub fn send_proxy(&self) -> Option<ProxyVersion> {
+        self.send_proxy.get()
+    }
+
+    /// Takes a kept connection, the one used last, that the endpoint has not closed; one of this client's,
+    /// where the endpoint was told whose it is.
+    pub fn reuse(&self, now: Instant, client: Option<&Addresses>) -> Option<Transport> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { mut stream, until }) = idle.pop() {
+        while let Some(Idle {
+            mut stream, until, ..
+        }) = take_last(&mut idle, client)
+        {
             if now < until && stream.is_quiet() {
                 return Some(stream);
             }
@@ -155,14 +179,26 @@ impl Upstream {
         None
     }
 
-    /// Keeps a connection for the next request, for `keep` at the most.
-    pub fn keep(&self, stream: Transport, keep: Duration, now: Instant) {
+    /// Keeps a connection for the next request, for `keep` at the most; for this client's, where the endpoint
+    /// was told whose it is.
+    pub fn keep(
+        &self,
+        stream: Transport,
+        keep: Duration,
+        now: Instant,
+        client: Option<Box<Addresses>>,
+    ) {
+        if client.is_some() != self.send_proxy.get().is_some() {
+            // It was made when the configuration said otherwise.
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         // What a closed gate has had for connections was dropped when it closed (PITFALLS 14).
         if self.gate.phase().state != State::Closed && idle.len() < MAX_IDLE && !keep.is_zero() {
             idle.push(Idle {
                 stream,
                 until: now + keep,
+                told: client,
             });
         }
     }
@@ -190,16 +226,32 @@ impl Upstream {
         self.idle.borrow().len()
     }
 
-    /// Connects, and shakes hands where TLS is spoken: nothing of a request is sent before its endpoint has
-    /// proved who it is.
-    pub async fn connect(&self, pool: &Rc<BufferPool>) -> io::Result<Transport> {
+    /// Connects.
+    pub async fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        super::keep_alive::watch(&stream);
+        Ok(stream)
+    }
+
+    /// Connects, and says first whose the connection is where that is wanted; then shakes hands where TLS is
+    /// spoken. None of the client's own bytes are sent by this: nothing is before the endpoint has proved who
+    /// it is.
+    pub async fn connect_telling(
+        &self,
+        told: Option<(ProxyVersion, Addresses)>,
+        pool: &Rc<BufferPool>,
+    ) -> io::Result<Transport> {
         let speaks = Rc::clone(&self.speaks.borrow());
         if let Speaks::Nothing = *speaks {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        super::keep_alive::watch(&stream);
+        let mut stream = self.connect().await?;
+        if let Some((version, client)) = told {
+            let mut header = Vec::new();
+            proxy_protocol::write(version, &client, &mut header);
+            stream.write_all(&header).await?;
+        }
         let Speaks::Tls(connector) = &*speaks else {
             return Ok(stream.into());
         };
@@ -220,4 +272,13 @@ impl Upstream {
             tracing::info!(endpoint = %self.id, "TLS handshakes with an endpoint are back");
         }
     }
+}
+
+/// The one that was kept last of those that this client may use.
+fn take_last(idle: &mut Vec<Idle>, client: Option<&Addresses>) -> Option<Idle> {
+    if client.is_none() {
+        return idle.pop();
+    }
+    let at = idle.iter().rposition(|one| one.told.as_deref() == client)?;
+    Some(idle.remove(at))
 }

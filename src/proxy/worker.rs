@@ -3,6 +3,7 @@
 
 mod accept;
 mod connections;
+mod introduced;
 mod secure;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::BufferPool;
 use super::rng::Rng;
+use super::splice::PipePool;
 use super::stats::{Stats, WorkerStats};
 use crate::gate::{Generation, WorkerSlot, WorkerTicket};
 use crate::model::EndpointId;
@@ -59,6 +61,7 @@ pub(super) enum Shutdown {
 pub struct Worker {
     pub(super) slot: Rc<WorkerSlot>,
     pub(super) buffers: Rc<BufferPool>,
+    pub(super) pipes: Rc<PipePool>,
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
@@ -88,6 +91,7 @@ impl Worker {
         let worker = Rc::new(Self {
             slot: Rc::new(ticket.claim()),
             buffers: Rc::default(),
+            pipes: Rc::default(),
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),

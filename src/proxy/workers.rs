@@ -111,6 +111,7 @@ impl Workers {
             sent_bytes: stats.sum(|s| &s.bytes_out),
             refused: vec![
                 ("connection", stats.sum(|s| &s.turned_away)),
+                ("proxy_header", stats.sum(|s| &s.no_proxy_header)),
                 ("request", stats.sum(|s| &s.refused)),
             ],
             client_gone: stats.sum(|s| &s.client_gone),
@@ -123,6 +124,15 @@ impl Workers {
                 ("full", stats.sum(|s| &s.tls_full)),
                 ("resumed", stats.sum(|s| &s.tls_resumed)),
                 ("failed", stats.sum(|s| &s.tls_failed)),
+            ],
+            tcp_open: stats.sum(|s| &s.tcp_open),
+            tcp_ended: vec![
+                ("closed", stats.sum(|s| &s.tcp_ended.closed)),
+                ("broken", stats.sum(|s| &s.tcp_ended.broken)),
+                ("idle", stats.sum(|s| &s.tcp_ended.idle)),
+                ("cut", stats.sum(|s| &s.tcp_ended.cut)),
+                ("unserved", stats.sum(|s| &s.tcp_ended.unserved)),
+                ("refused", stats.sum(|s| &s.tcp_ended.refused)),
             ],
         }
     }

@@ -11,7 +11,7 @@ use lastcall::gate::{Gate, Generation, State, Wake};
 use lastcall::model::{
     AdminState, Backend as ModelBackend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec,
     Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts,
-    Snapshot, UpstreamTls, WeightedBackend,
+    Snapshot, StreamRoutes, UpstreamTls, WeightedBackend,
 };
 use lastcall::proxy::Workers;
 
@@ -85,6 +85,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
             protocol: Protocol::Http,
             hostname: None,
             tls: None,
+            proxy_protocol: false,
         }],
         routes: Vec::new(),
         default_backend: Some(WeightedBackend {
@@ -93,6 +94,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
             timeouts: RouteTimeouts::default(),
             retry: Retry::default(),
         }),
+        streams: StreamRoutes::default(),
         limits,
         timeouts: ClientTimeouts::default(),
         allowed_sources: Vec::new(),
@@ -105,6 +107,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
         tls: UpstreamTls::No,
+        send_proxy: None,
     };
     Snapshot {
         load_balancers: vec![load_balancer],

@@ -259,6 +259,28 @@ fn clear_text_on_a_port_of_https_is_told_so() {
 }
 
 #[test]
+fn a_proxy_may_introduce_a_client_that_speaks_tls() {
+    let backend = Backend::echo();
+    let authority = Authority::new();
+    let own = authority.issue(&["shop.test"]);
+    let config = https(&backend, &[("shop", &own)], "")
+        .listener("protocol: HTTPS, proxyProtocol: true, tls: {certificateRefs: [{name: shop}]}");
+    let lastcall = Lastcall::start(config);
+    let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
+    let setup = ClientSetup::new(&authority);
+    let mut client = setup
+        .connect_behind(lastcall.address, "shop.test", header)
+        .unwrap();
+    let answer = client.ask("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    assert_eq!(answer.unwrap().status(), 200);
+    let seen = backend.seen();
+    assert_eq!(seen[0].field("x-forwarded-for"), Some("192.0.2.7"));
+    assert_eq!(seen[0].field("x-forwarded-proto"), Some("https"));
+    let without = setup.connect(lastcall.address, "shop.test");
+    without.map(|_| ()).unwrap_err();
+}
+
+#[test]
 fn a_handshake_that_does_not_end_has_a_heads_time() {
     let backend = Backend::echo();
     let authority = Authority::new();

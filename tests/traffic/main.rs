@@ -21,6 +21,7 @@ mod reloads;
 mod restart;
 mod status;
 mod stopping;
+mod tcp;
 mod volume;
 
 use flow::{is_soak, short_or_long};

@@ -100,6 +100,7 @@ mod tests {
                 admin_state: AdminState::Enabled,
                 draining: DrainPolicy::default(),
                 tls: UpstreamTls::No,
+                send_proxy: None,
             }],
             ..Snapshot::default()
         };

@@ -45,6 +45,8 @@ pub struct TlsStream<S> {
     ended: bool,
     /// Nothing more is said: our `close_notify` is made, or nothing may follow.
     closed: bool,
+    /// Not even the end is said: a reset is to come.
+    silent: bool,
     /// Why nothing more is read, once what came before it was.
     failed: Option<io::Error>,
 }
@@ -75,6 +77,7 @@ impl<S: Session> TlsStream<S> {
             plain: Buffer::new(pool),
             ended: false,
             closed: false,
+            silent: false,
             failed: None,
         }
     }
@@ -92,6 +95,7 @@ impl<S: Session> TlsStream<S> {
     /// Says nothing more, not even that this is the end: what follows is a reset, and it must not look clean.
     pub fn silence(&mut self) {
         self.closed = true;
+        self.silent = true;
         self.outgoing = Buffer::new(&self.pool);
     }
 
@@ -384,6 +388,9 @@ impl<S: Session + Unpin> AsyncWrite for TlsStream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.silent {
+            return Poll::Ready(Ok(()));
+        }
         if !this.closed && !this.session.state().is_handshaking() {
             this.advance(None, Wish::Close, cx)?;
         }

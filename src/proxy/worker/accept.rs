@@ -12,12 +12,17 @@ use tokio::sync::oneshot;
 
 use super::Worker;
 use super::connections::Registered;
+use super::introduced;
+use super::secure;
 use super::view::{Site, View};
 use crate::model::Protocol;
 use crate::proxy::connection_counts::Admitted;
 use crate::proxy::http1::driver;
 use crate::proxy::keep_alive;
+use crate::proxy::origin::Origin;
+use crate::proxy::tcp;
 use crate::proxy::transport::Transport;
+use crate::proxy::tunnel::reset_on_close;
 
 /// How long after the kernel stopped taking handshakes the last of them may still come into the queue.
 const HANDSHAKES_END: Duration = Duration::from_millis(250);
@@ -127,7 +132,7 @@ impl Worker {
     fn admit(self: &Rc<Self>, door: &Door, stream: TcpStream, peer: SocketAddr) {
         let site = Rc::clone(&door.site.borrow());
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if !site.load_balancer().allows(peer.ip()) {
+        if !may_connect(&site, peer) {
             self.stats().turned_away.add(1);
             return;
         }
@@ -145,26 +150,101 @@ impl Worker {
         // Answers are small and whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         keep_alive::watch(&stream);
-        let worker = Rc::clone(self);
-        if site.listener.protocol == Protocol::Https {
-            // To tell a client of one connection too many would take the handshake, most of what serving it
-            // costs: it is closed. So it is where TLS cannot be served, and never served in clear text.
-            if let (Some(terminator), false) = (site.tls.clone(), refused) {
-                let from = (peer, door.port);
-                let patience = site.load_balancer().timeouts.request_head;
-                let serving = worker.serve_tls(stream, from, terminator, patience, registered);
-                tokio::task::spawn_local(serving);
-            }
-            return;
-        }
-        let stream = Transport::Plain(stream);
-        let mut connection = driver::Connection::new(stream, peer, door.port, worker, registered);
-        if refused {
-            tokio::task::spawn_local(async move { connection.refuse(&driver::too_many()).await });
+        let arrived = Arrived {
+            stream,
+            port: door.port,
+            worker: Rc::clone(self),
+            registered,
+            refused,
+        };
+        if site.listener.proxy_protocol {
+            tokio::task::spawn_local(introduced::serve(arrived, site, peer));
         } else {
-            tokio::task::spawn_local(async move { connection.serve().await });
+            arrived.start(site.listener.protocol, Origin::peer(peer));
         }
     }
+}
+
+/// A connection that was let in.
+pub(super) struct Arrived {
+    pub(super) stream: TcpStream,
+    port: u16,
+    pub(super) worker: Rc<Worker>,
+    pub(super) registered: Registered,
+    /// There are too many: it is let in to be told so.
+    pub(super) refused: bool,
+}
+
+impl Arrived {
+    /// Serves it, on a task of its own.
+    fn start(self, protocol: Protocol, origin: Origin) {
+        match protocol {
+            Protocol::Http => {
+                let refused = self.refused;
+                let mut connection = self.http(origin);
+                if refused {
+                    let answer = driver::too_many();
+                    tokio::task::spawn_local(async move { connection.refuse(&answer).await });
+                } else {
+                    tokio::task::spawn_local(async move { connection.serve().await });
+                }
+            }
+            Protocol::Https => {
+                if let Some(connection) = self.https(origin) {
+                    tokio::task::spawn_local(connection.serve());
+                }
+            }
+            Protocol::Tcp | Protocol::TlsPassthrough => {
+                if let Some(connection) = self.tcp(origin) {
+                    tokio::task::spawn_local(connection.serve());
+                }
+            }
+        }
+    }
+
+    pub(super) fn http(self, origin: Origin) -> driver::Connection {
+        let stream = Transport::Plain(self.stream);
+        driver::Connection::new(stream, origin, self.port, self.worker, self.registered)
+    }
+
+    /// `None` for one too many: to tell its client would take the handshake, most of what serving it costs. And
+    /// where TLS cannot be served: it is never served in clear text.
+    pub(super) fn https(self, origin: Origin) -> Option<secure::Connection> {
+        let site = self.worker.view().site(self.port)?;
+        let terminator = site.tls.clone().filter(|_| !self.refused)?;
+        Some(secure::Connection {
+            stream: self.stream,
+            origin,
+            port: self.port,
+            terminator,
+            patience: site.load_balancer().timeouts.request_head,
+            worker: self.worker,
+            registered: self.registered,
+        })
+    }
+
+    /// `None` for one too many: there are no words for that.
+    pub(super) fn tcp(self, origin: Origin) -> Option<tcp::Connection> {
+        if self.refused {
+            reset_on_close(&self.stream);
+            return None;
+        }
+        let (stream, worker, registered) = (self.stream, self.worker, self.registered);
+        Some(tcp::Connection::new(
+            stream, origin, self.port, worker, registered,
+        ))
+    }
+}
+
+/// Whether a peer may connect at all. One that speaks for others may where it is a trusted proxy, or where
+/// none is named; for whom it speaks is looked at when it has said so.
+fn may_connect(site: &Site, peer: SocketAddr) -> bool {
+    let load_balancer = site.load_balancer();
+    if !site.listener.proxy_protocol {
+        return load_balancer.allows(peer.ip());
+    }
+    let trusted = &load_balancer.trusted_proxies;
+    trusted.is_empty() || trusted.iter().any(|net| net.contains(&peer.ip()))
 }
 
 /// Ends the process where it is dropped by a panic. The runtime would keep a panic of a task to itself: this

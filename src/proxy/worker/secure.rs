@@ -2,7 +2,6 @@
 //! is over nothing was asked.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,6 +13,7 @@ use tokio::net::TcpStream;
 use super::{Shutdown, Worker};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::http1::driver;
+use crate::proxy::origin::Origin;
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
 use crate::proxy::tls::{Handshake, Refused, Terminator};
@@ -28,25 +28,36 @@ enum Shaken {
     Over,
 }
 
-impl Worker {
-    /// Serves a connection whose client is to speak TLS. `patience`: how long the handshake may take.
-    pub(super) async fn serve_tls(
-        self: Rc<Self>,
-        socket: TcpStream,
-        from: (SocketAddr, u16),
-        terminator: Arc<Terminator>,
-        patience: Duration,
-        registered: Registered,
-    ) {
-        let (peer, port) = from;
+/// A connection whose client is to speak TLS.
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) origin: Origin,
+    pub(super) port: u16,
+    pub(super) terminator: Arc<Terminator>,
+    /// How long the handshake may take.
+    pub(super) patience: Duration,
+    pub(super) worker: Rc<Worker>,
+    pub(super) registered: Registered,
+}
+
+impl Connection {
+    /// Shakes hands, and serves the requests inside.
+    pub(super) async fn serve(self) {
+        let Self {
+            stream,
+            origin,
+            port,
+            terminator,
+            patience,
+            worker,
+            registered,
+        } = self;
         // On the heap while it lasts: an idle connection is to carry nothing of it.
-        let shaken = self.shake_hands(socket, &terminator, patience, &registered);
+        let shaken = worker.shake_hands(stream, terminator, patience, &registered);
         let shaken = Box::pin(shaken).await;
-        drop(terminator);
         match shaken {
             Shaken::Tls(stream) => {
-                let worker = Rc::clone(&self);
-                driver::Connection::new(stream, peer, port, worker, registered)
+                driver::Connection::new(stream, origin, port, worker, registered)
                     .serve()
                     .await;
             }
@@ -55,24 +66,25 @@ impl Worker {
                     400,
                     "this port speaks HTTPS, and the request came in clear text",
                 );
-                let worker = Rc::clone(&self);
                 let mut connection =
-                    driver::Connection::new(stream, peer, port, worker, registered);
+                    driver::Connection::new(stream, origin, port, worker, registered);
                 Box::pin(connection.refuse(&answer)).await;
             }
             Shaken::Over => {}
         }
     }
+}
 
+impl Worker {
     async fn shake_hands(
         &self,
         socket: TcpStream,
-        terminator: &Terminator,
+        terminator: Arc<Terminator>,
         patience: Duration,
         registered: &Registered,
     ) -> Shaken {
         let received = Buffer::new(&self.buffers);
-        let Ok(mut handshake) = Handshake::new(terminator, socket, received, &self.buffers) else {
+        let Ok(mut handshake) = Handshake::new(&terminator, socket, received, &self.buffers) else {
             return Shaken::Over;
         };
         let deadline = Instant::now() + patience;

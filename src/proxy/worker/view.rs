@@ -40,6 +40,8 @@ pub(in crate::proxy) struct Site {
     at: usize,
     pub(in crate::proxy) listener: Listener,
     pub(in crate::proxy) router: Rc<Router>,
+    /// For connections whose bytes are passed on as they are, where there are any.
+    pub(in crate::proxy) streams: Option<Rc<Router>>,
     pub(super) counts: Arc<ConnectionCounts>,
     /// How TLS ends here, where it does.
     pub(super) tls: Option<Arc<Terminator>>,
@@ -71,6 +73,11 @@ impl View {
         let mut sites = BTreeMap::new();
         for (at, load_balancer) in snapshot.load_balancers.iter().enumerate() {
             let router = Rc::new(Router::new(load_balancer, worker));
+            let streams = &load_balancer.streams;
+            let streams = (!streams.is_empty()).then(|| {
+                let default = streams.default_backend;
+                Rc::new(Router::over(&streams.routes, default, worker))
+            });
             let counts = publication.counts.get(&load_balancer.name);
             for listener in &load_balancer.listeners {
                 let site = Site {
@@ -78,6 +85,7 @@ impl View {
                     at,
                     listener: listener.clone(),
                     router: Rc::clone(&router),
+                    streams: streams.clone(),
                     counts: counts.cloned().unwrap_or_default(),
                     tls: publication
                         .tls
@@ -111,6 +119,7 @@ impl Pool {
             if let Some(gate) = publication.gates.get(&spec.id) {
                 let upstream = upstreams.keep(spec, gate);
                 upstream.speak(spoken);
+                upstream.set_send_proxy(backend.send_proxy);
                 endpoints.push(upstream);
             }
         }

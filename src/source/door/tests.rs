@@ -3,6 +3,8 @@
 use super::*;
 use crate::source::yaml;
 
+mod streams;
+
 /// Puts an object through the door.
 fn admit(text: &str) -> Result<Admitted, Vec<Violation>> {
     let documents = yaml::parse(text).expect("YAML");

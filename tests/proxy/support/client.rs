@@ -63,7 +63,8 @@ impl RawClient {
         Self::over(TcpStream::from(socket))
     }
 
-    fn over(stream: TcpStream) -> Self {
+    /// The connection as it is: also one that a server has accepted.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
@@ -109,6 +110,16 @@ impl RawClient {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Its own address.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
+    /// The socket itself.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
     /// Ends the connection with a reset.
     pub fn reset(self) {
         let socket = socket2::Socket::from(self.stream);
@@ -144,6 +155,19 @@ impl RawClient {
             text.escape_ascii().to_string(),
             bytes.escape_ascii()
         );
+        bytes
+    }
+
+    /// Reads exactly so many bytes; panics where fewer come.
+    #[track_caller]
+    pub fn read_exactly(&mut self, count: usize) -> Vec<u8> {
+        let (mut bytes, end) = self.read_while(PATIENCE, |bytes| bytes.len() < count);
+        assert!(
+            bytes.len() >= count,
+            "{end:?}; read: {}",
+            bytes.escape_ascii()
+        );
+        self.unread = bytes.split_off(count);
         bytes
     }
 

@@ -50,16 +50,22 @@ impl Config {
         config
     }
 
+    /// Gives the one listener other fields, as flow YAML without braces: `protocol: TCP, proxyProtocol: true`.
+    pub fn listener(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.listener);
+        self
+    }
+
+    /// For TCP: the listener's protocol, and that of `web`.
+    pub fn tcp(self) -> Self {
+        self.listener("protocol: TCP")
+            .backend("web", "protocol: TCP")
+    }
+
     /// Adds a line (or lines) of YAML to the `LoadBalancer`'s spec:
     /// `connectionDraining: {enabled: false}`. In place of an earlier line for the same field.
     pub fn load_balancer(mut self, yaml: &str) -> Self {
         replace(&mut self.load_balancer, yaml);
-        self
-    }
-
-    /// Gives the listener these fields, as flow YAML without braces, in place of `protocol: HTTP`.
-    pub fn listener(mut self, fields: &str) -> Self {
-        fields.clone_into(&mut self.listener);
         self
     }
 

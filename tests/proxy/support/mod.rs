@@ -12,6 +12,7 @@ pub mod backend;
 pub mod client;
 pub mod config;
 pub mod lastcall;
+pub mod raw_server;
 pub mod tls;
 pub mod wait;
 
@@ -22,4 +23,5 @@ pub use backend::{Backend, Seen, Step};
 pub use client::{End, RawClient};
 pub use config::{Config, free_port};
 pub use lastcall::Lastcall;
+pub use raw_server::RawServer;
 pub use wait::{wait_until, wait_until_async};

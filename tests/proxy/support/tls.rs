@@ -170,12 +170,22 @@ impl ClientSetup {
 
     /// Connects and shakes hands; a refusal may come with the first answer only (TLS 1.3).
     pub fn connect(&self, target: SocketAddr, host: &str) -> io::Result<TlsClient> {
-        let socket = TcpStream::connect_timeout(&target, PATIENCE)?;
+        self.connect_behind(target, host, b"")
+    }
+
+    /// The same, with some bytes in clear text before: what a proxy says of the client.
+    pub fn connect_behind(
+        &self,
+        target: SocketAddr,
+        host: &str,
+        before: &[u8],
+    ) -> io::Result<TlsClient> {
+        let mut socket = TcpStream::connect_timeout(&target, PATIENCE)?;
+        socket.write_all(before)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let mut session = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
-        let mut socket = socket;
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }

@@ -4,14 +4,15 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
 use super::attempts::Attempts;
-use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
+use super::exchange::{Ended, Exchange, Failure, Seen, Task, Unanswered};
 use super::{Connection, on};
 use crate::gate::InFlight;
 use crate::model::WeightedBackend;
+use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
 use crate::proxy::transport::Transport;
@@ -143,10 +144,12 @@ impl Connection {
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
     ) -> Result<(Transport, bool), Tried> {
-        let upstream = &in_flight.endpoint().0;
+        let Picked(upstream, tells) = in_flight.endpoint();
         let now = Instant::now();
+        // Asked of the socket only where an endpoint wants to know.
+        let told = tells.map(|version| (version, self.client.addresses()));
         if attempts.may_reuse()
-            && let Some(stream) = upstream.reuse(now)
+            && let Some(stream) = upstream.reuse(now, told.as_ref().map(|(_, client)| client))
         {
             self.worker.stats().upstream_reuses.add(1);
             return Ok((stream, true));
@@ -157,10 +160,8 @@ impl Connection {
             .deadline
             .map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
         let connected = {
-            let mut connecting = std::pin::pin!(tokio::time::timeout(
-                left,
-                upstream.connect(&self.worker.buffers)
-            ));
+            let connecting = upstream.connect_telling(told, &self.worker.buffers);
+            let mut connecting = std::pin::pin!(tokio::time::timeout(left, connecting));
             let control = &self.client.registered.control;
             poll_fn(|cx| {
                 if control.cut.get() {
@@ -218,7 +219,8 @@ impl Connection {
                 let Some((link, in_flight)) = exchange.into_tunnel() else {
                     return Tried::Over(Next::Close);
                 };
-                self.tunnel(link, in_flight).await
+                let idle = attempts.task.timeouts.tunnel_idle;
+                self.tunnel(link, in_flight, idle).await
             }
             Ended::Failed(failure) => {
                 drop(exchange);
@@ -236,12 +238,18 @@ impl Connection {
     }
 
     /// An upgraded connection goes on until both sides have closed it; the guard goes with it.
-    async fn tunnel(&mut self, link: super::exchange::Link, in_flight: InFlight<Picked>) -> Tried {
-        if let Some((endpoint, read)) = link.into_parts() {
+    async fn tunnel(
+        &mut self,
+        link: super::exchange::Link,
+        in_flight: InFlight<Picked>,
+        idle: Option<Duration>,
+    ) -> Tried {
+        if let Some((mut endpoint, mut read)) = link.into_parts() {
             self.worker.stats().tunnels.add(1);
             let control = Rc::clone(&self.client.registered.control);
             let client = (&mut self.client.stream, &mut self.client.buffer);
-            let ended = tunnel::run(client, (endpoint, read), &control).await;
+            let endpoint = (&mut endpoint, &mut read);
+            let ended = tunnel::run(&self.worker, client, endpoint, &control, idle).await;
             self.worker.stats().tunnels.subtract(1);
             if ended == tunnel::Ended::Cut {
                 in_flight.count_cut();

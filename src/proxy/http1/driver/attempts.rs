@@ -1,12 +1,12 @@
 //! What a request may still try: which endpoints are left, on which connections, and whether it may be sent
 //! again (Law 7). Pure but for the gate that a picked endpoint is entered by.
 
-use std::rc::Rc;
 use std::time::Instant;
 
-use super::exchange::{Picked, Task, Unanswered};
-use crate::gate::{Admission, InFlight};
+use super::exchange::{Task, Unanswered};
+use crate::gate::InFlight;
 use crate::model::WeightedBackend;
+use crate::proxy::pick::{Picked, pick};
 use crate::proxy::worker::{Pool, Worker};
 
 /// What was written down of a request for all its attempts.
@@ -87,25 +87,5 @@ impl<'a> Attempts<'a> {
             return true;
         }
         false
-    }
-}
-
-/// Picks an endpoint and enters its gate: from here on the request is in flight there. What a gate refuses
-/// is passed over.
-fn pick(pool: &Pool, tried: &[usize], worker: &Worker) -> Option<(usize, InFlight<Picked>)> {
-    let mut refused = Vec::new();
-    loop {
-        let at = if refused.is_empty() {
-            pool.balancer.pick(&pool.endpoints, tried, &worker.rng)?
-        } else {
-            let passed_over = [tried, &refused].concat();
-            pool.balancer
-                .pick(&pool.endpoints, &passed_over, &worker.rng)?
-        };
-        let picked = Picked(Rc::clone(&pool.endpoints[at]));
-        match InFlight::enter(picked, &worker.slot, Admission::New) {
-            Ok(in_flight) => return Some((at, in_flight)),
-            Err(_) => refused.push(at),
-        }
     }
 }

@@ -16,6 +16,8 @@ use super::super::{
 use super::outgoing::Outgoing;
 use crate::model::{ClientTimeouts, Limits};
 use crate::proxy::buffer::Buffer;
+use crate::proxy::origin::Origin;
+use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
 use crate::proxy::transport::{Transport, has_unread};
@@ -30,7 +32,10 @@ const LINGER_WHOLE: Duration = Duration::from_secs(30);
 /// requests.
 pub(super) struct Client {
     pub(super) stream: Transport,
+    /// Who it is: its own address, or the one that a proxy told of it.
     pub(super) peer: SocketAddr,
+    /// Where a proxy says that it connected to.
+    destination: Option<Box<SocketAddr>>,
     /// What endpoints are told of it.
     pub(super) told: ClientFields,
     /// Read and not used yet: heads, bodies, the next requests.
@@ -65,14 +70,16 @@ pub(super) enum HeadRead {
 impl Client {
     pub(super) fn new(
         stream: Transport,
-        peer: SocketAddr,
+        origin: Origin,
         worker: Rc<Worker>,
         registered: Registered,
     ) -> Self {
+        let peer = origin.source;
         let scheme = if stream.is_secure() { "https" } else { "http" };
         Self {
             stream,
             peer,
+            destination: origin.destination.map(Box::new),
             told: ClientFields::new(peer.ip(), scheme, false),
             buffer: Buffer::new(&worker.buffers),
             fields: Vec::new(),
@@ -88,6 +95,15 @@ impl Client {
 
     pub(super) fn control(&self) -> &Control {
         &self.registered.control
+    }
+
+    /// Both ends of its connection, as an endpoint is told of them.
+    pub(super) fn addresses(&self) -> Addresses {
+        let origin = Origin {
+            source: self.peer,
+            destination: self.destination.as_deref().copied(),
+        };
+        origin.addresses(self.stream.socket())
     }
 
     /// Lets the worker wake this connection's task.

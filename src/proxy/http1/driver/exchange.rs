@@ -5,7 +5,6 @@
 //! read to its end and the request was sent or given up.
 
 use std::io;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -19,22 +18,12 @@ use super::outgoing::Outgoing;
 use super::relay::BodyRelay;
 use super::upload::Upload;
 use super::{closing, on};
-use crate::gate::{Gate, InFlight};
+use crate::gate::InFlight;
 use crate::model::{ClientTimeouts, RouteTimeouts};
 use crate::proxy::buffer::Buffer;
+use crate::proxy::pick::Picked;
 use crate::proxy::transport::Transport;
-use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
-
-/// An endpoint that was picked, as its gate's guard holds it.
-#[derive(Clone, Debug)]
-pub(super) struct Picked(pub(super) Rc<Upstream>);
-
-impl AsRef<Gate> for Picked {
-    fn as_ref(&self) -> &Gate {
-        self.0.as_ref().as_ref()
-    }
-}
 
 /// A connection to an endpoint, in use.
 #[derive(Debug)]
@@ -313,7 +302,9 @@ impl<'a> Exchange<'a> {
             .map(|t| t.saturating_sub(std::time::Duration::from_secs(1)));
         let keep = theirs.map_or(ours, |theirs| theirs.min(ours));
         if let Some(stream) = self.link.take_stream() {
-            in_flight.endpoint().0.keep(stream, keep, self.now);
+            let Picked(upstream, tells) = in_flight.endpoint();
+            let told = tells.map(|_| Box::new(self.client.addresses()));
+            upstream.keep(stream, keep, self.now, told);
         }
     }
 

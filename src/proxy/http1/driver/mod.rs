@@ -12,11 +12,11 @@ mod outgoing;
 mod relay;
 mod upload;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::{ClientConnection, Event, Next, RequestHead};
 use crate::model::ClientTimeouts;
+use crate::proxy::origin::Origin;
 use crate::proxy::respond::Answer;
 use crate::proxy::router::{Destination, listener_serves};
 use crate::proxy::transport::Transport;
@@ -35,13 +35,13 @@ impl Connection {
     /// A connection just accepted.
     pub(in crate::proxy) fn new(
         stream: Transport,
-        peer: SocketAddr,
+        origin: Origin,
         port: u16,
         worker: Rc<Worker>,
         registered: Registered,
     ) -> Self {
         Self {
-            client: Client::new(stream, peer, Rc::clone(&worker), registered),
+            client: Client::new(stream, origin, Rc::clone(&worker), registered),
             state: ClientConnection::new(),
             worker,
             port,
