@@ -43,12 +43,19 @@ pub struct TlsStream<S> {
     starved: bool,
     /// The peer has sent its `close_notify`.
     ended: bool,
-    /// Nothing more is said: our `close_notify` is made, or nothing may follow.
-    closed: bool,
-    /// Not even the end is said: a reset is to come.
-    silent: bool,
+    own_end: OwnEnd,
     /// Why nothing more is read, once what came before it was.
     failed: Option<io::Error>,
+}
+
+/// Whether something may still be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OwnEnd {
+    Open,
+    /// Our `close_notify` is made, or an alert: nothing follows.
+    Said,
+    /// Not even the end is said: a reset is to come.
+    Silent,
 }
 
 /// What is to be done once the session may send.
@@ -76,8 +83,7 @@ impl<S: Session> TlsStream<S> {
             outgoing: Buffer::new(pool),
             plain: Buffer::new(pool),
             ended: false,
-            closed: false,
-            silent: false,
+            own_end: OwnEnd::Open,
             failed: None,
         }
     }
@@ -94,9 +100,14 @@ impl<S: Session> TlsStream<S> {
 
     /// Says nothing more, not even that this is the end: what follows is a reset, and it must not look clean.
     pub fn silence(&mut self) {
-        self.closed = true;
-        self.silent = true;
+        self.own_end = OwnEnd::Silent;
         self.outgoing = Buffer::new(&self.pool);
+    }
+
+    fn end(&mut self) {
+        if self.own_end == OwnEnd::Open {
+            self.own_end = OwnEnd::Said;
+        }
     }
 
     /// Shakes hands.
@@ -150,7 +161,7 @@ impl<S: Session> TlsStream<S> {
         if driven.is_err() {
             self.collect_alert();
             let _ = self.poll_drain(cx);
-            self.closed = true;
+            self.end();
         }
         driven
     }
@@ -228,7 +239,7 @@ impl<S: Session> TlsStream<S> {
         parts: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.closed {
+        if self.own_end != OwnEnd::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         // One batch at a time: what the socket does not take holds back who writes.
@@ -388,13 +399,13 @@ impl<S: Session + Unpin> AsyncWrite for TlsStream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.silent {
+        if this.own_end == OwnEnd::Silent {
             return Poll::Ready(Ok(()));
         }
-        if !this.closed && !this.session.state().is_handshaking() {
+        if this.own_end == OwnEnd::Open && !this.session.state().is_handshaking() {
             this.advance(None, Wish::Close, cx)?;
         }
-        this.closed = true;
+        this.end();
         ready!(this.poll_drain(cx))?;
         Pin::new(&mut this.socket).poll_shutdown(cx)
     }

@@ -176,6 +176,9 @@ fn a_listeners_tls_that_does_not_fit_is_refused_with_its_field() {
         (https(", tls: {certificateRefs: [{name: a}, {name: a}]}"), "spec.listeners[0].tls.certificateRefs[1]", "twice"),
         (https(", tls: {certificateRefs: [{name: a}], clientCARef: {}}"), "spec.listeners[0].tls.clientCARef.name", "missing"),
         (https(", tls: {certificateRefs: [{name: a}], minVersion: TLS1.1}"), "spec.listeners[0].tls.minVersion", "allowed: TLS1.2, TLS1.3"),
+        (https(", tls: {mode: Passthrough}"), "spec.listeners[0].tls", "protocol HTTPS ends TLS"),
+        (https(", tls: {mode: Passthrough, minVersion: TLS1.3}").replace("HTTPS", "TLS"), "spec.listeners[0].tls.mode", "only with mode Terminate"),
+        (https(", tls: {mode: Passthrough, certificateRefs: [{name: a}]}").replace("HTTPS", "TLS"), "spec.listeners[0].tls.mode", "only with mode Terminate"),
         (https(", tls: {certificateRefs: [{name: a}], ciphers: x}"), "spec.listeners[0].tls.ciphers", "no such field"),
     ] {
         refused(&text, 5, field, words);
