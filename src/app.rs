@@ -64,8 +64,9 @@ fn on_control_threads(
 /// Reads the folder as a start would, says all that is wrong, and changes nothing.
 fn check(args: &Standalone) -> anyhow::Result<()> {
     let directory = Directory::open(&args.config)?;
-    let objects = Arc::clone(&directory.loaded().borrow().objects);
-    let plan = crate::plan::plan(&objects, &crate::plan::Facts::default());
+    let loaded = Arc::clone(&directory.loaded().borrow());
+    let objects = &loaded.objects;
+    let plan = crate::plan::plan(objects, &configuration::known(&loaded, None));
     let faults = configuration::unresolved(&plan);
     for fault in &faults {
         eprintln!("{fault}");

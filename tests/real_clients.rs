@@ -1,4 +1,4 @@
-//! Real clients through lastcall: curl, Python's requests, httpx and websockets, Node's fetch, http and ws,
+//! Real clients through lastcall, in clear text and in TLS: curl, Python's requests, httpx and websockets, Node's fetch, http and ws,
 //! Go's net/http. Each driver in tests/clients prints one JSON line with a verdict for each of its checks.
 //!
 //! And h2spec, which puts HTTP/2's rules to a server one by one.
@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use support::backend::{self, Backend};
+use support::tls::Authority;
 use support::{Config, Lastcall};
 
 /// Name, program and arguments of each driver, and how many checks it has.
@@ -105,12 +106,25 @@ impl Drop for App {
     }
 }
 
-/// Runs a driver; the verdict of each of its checks.
-fn drive(client: &str, target: SocketAddr) -> Vec<(String, String)> {
+/// How each of the clients is told to believe an authority.
+const BELIEVES: [&str; 4] = [
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+];
+
+/// Runs a driver; the verdict of each of its checks. With an `authority` in a file it speaks TLS and believes
+/// nobody else.
+fn drive(client: &str, target: SocketAddr, authority: Option<&Path>) -> Vec<(String, String)> {
     let (_, words, count) = CLIENTS.iter().find(|known| known.0 == client).unwrap();
+    let scheme = if authority.is_some() { "https" } else { "http" };
+    let believes = BELIEVES.iter().zip(std::iter::repeat(authority));
+    let believes = believes.filter_map(|(variable, file)| Some((variable, file?)));
     let output = command(words[0])
         .args(&words[1..])
-        .arg(format!("http://{target}"))
+        .arg(format!("{scheme}://{target}"))
+        .envs(believes)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -135,7 +149,12 @@ fn drive(client: &str, target: SocketAddr) -> Vec<(String, String)> {
 
 #[track_caller]
 fn all_pass(client: &str, target: SocketAddr) {
-    let failed: Vec<_> = drive(client, target)
+    all_pass_with(client, target, None);
+}
+
+#[track_caller]
+fn all_pass_with(client: &str, target: SocketAddr, authority: Option<&Path>) {
+    let failed: Vec<_> = drive(client, target, authority)
         .into_iter()
         .filter(|(_, verdict)| verdict != "ok")
         .collect();
@@ -147,6 +166,40 @@ fn passes_through_lastcall(client: &str) {
     let app = App::start(&[]);
     let lastcall = Lastcall::start(Config::new(&[app.address]));
     all_pass(client, lastcall.address);
+}
+
+#[test]
+fn every_client_works_through_lastcall_in_tls() {
+    let app = App::start(&[]);
+    let authority = Authority::new();
+    let own = authority.issue(&["127.0.0.1"]);
+    let config = Config::new(&[app.address])
+        .listener("protocol: HTTPS, tls: {certificateRefs: [{name: own}]}")
+        .secret("own/tls.crt", &own.chain)
+        .secret("own/tls.key", &own.key);
+    let lastcall = Lastcall::start(config);
+    let file = lastcall.folder.path().join("authority.pem");
+    std::fs::write(&file, &authority.pem).unwrap();
+    for (client, _, _) in CLIENTS {
+        all_pass_with(client, lastcall.address, Some(&file));
+    }
+    assert!(
+        lastcall
+            .count("lastcall_tls_handshakes_total{result=\"full\"}")
+            .unwrap()
+            > 5
+    );
+    // And none where another authority issued it.
+    let other = Authority::new();
+    std::fs::write(&file, &other.pem).unwrap();
+    for (client, _, _) in CLIENTS {
+        let checks = drive(client, lastcall.address, Some(&file));
+        let passed: Vec<_> = checks
+            .iter()
+            .filter(|(_, verdict)| verdict == "ok")
+            .collect();
+        assert!(passed.is_empty(), "{client} believes anybody: {passed:?}");
+    }
 }
 
 #[test]
@@ -194,7 +247,7 @@ fn against_a_broken_app_every_check_fails() {
         for (client, _, _) in CLIENTS {
             let target = app.address;
             scope.spawn(move || {
-                let passed: Vec<_> = drive(client, target)
+                let passed: Vec<_> = drive(client, target, None)
                     .into_iter()
                     .filter(|(_, verdict)| verdict == "ok")
                     .collect();

@@ -1,9 +1,12 @@
 //! What Prometheus sees. Pure: a [`Scrape`] of plain values in, the text format out. The numbers are
 //! counted by their owners (Law 9), so nothing is registered or counted a second time here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificates;
 use super::exposition::{Families, Family, flag, float};
+use crate::model::Snapshot;
 use crate::model::report::{
     BackendReport, ConfigurationReport, DEREGISTERING, EndpointReport, ServiceState,
 };
@@ -15,6 +18,7 @@ pub(super) struct Scrape {
     pub(super) uptime: Duration,
     pub(super) ready: bool,
     pub(super) configuration: ConfigurationReport,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) data_plane: DataPlaneTotals,
     pub(super) drains: DrainTotals,
     /// Absent without a cluster.
@@ -29,6 +33,7 @@ pub(super) fn encode(scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
     process(&mut families, scrape);
     configuration(&mut families, &scrape.configuration);
     listeners(&mut families, &scrape.data_plane.listeners);
+    certificates::expiry(&mut families, &scrape.snapshot);
     data_plane(&mut families, &scrape.data_plane);
     drains(&mut families, &scrape.drains);
     if let Some(totals) = &scrape.cluster {
@@ -100,6 +105,13 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     );
     for (reason, count) in &totals.refused {
         refused.put(&[("reason", reason)], float(*count));
+    }
+    let mut handshakes = families.counter(
+        "lastcall_tls_handshakes_total",
+        "TLS handshakes with clients, by what came of them",
+    );
+    for (result, count) in &totals.tls_handshakes {
+        handshakes.put(&[("result", result)], float(*count));
     }
     for (name, help, read) in PLAIN_COUNTERS {
         families.counter(name, help).put(&[], float(read(totals)));
@@ -336,6 +348,7 @@ pub(super) mod tests {
                 revision: 1,
                 ..ConfigurationReport::default()
             },
+            snapshot: Arc::new(certificates::tests::with_a_certificate()),
             data_plane: DataPlaneTotals {
                 listeners: vec![ListenerTotals {
                     load_balancer: "default/shop".to_owned(),
@@ -345,6 +358,7 @@ pub(super) mod tests {
                 }],
                 responses: [0, 5, 0, 1, 0],
                 refused: vec![("bad_head", 2)],
+                tls_handshakes: vec![("resumed", 4)],
                 tcp_ended: vec![("closed", 4)],
                 ..DataPlaneTotals::default()
             },
@@ -374,6 +388,8 @@ pub(super) mod tests {
             r#"lastcall_connections{load_balancer="default/shop",listener="http"} 3"#,
             r#"lastcall_requests_total{status_class="2xx"} 5"#,
             r#"lastcall_refused_total{reason="bad_head"} 2"#,
+            r#"lastcall_tls_handshakes_total{result="resumed"} 4"#,
+            r#"lastcall_certificate_expiry_timestamp_seconds{load_balancer="default/shop",listener="https",certificate="shop-tls"} 2000000000"#,
             r#"lastcall_tcp_connections_ended_total{end="closed"} 4"#,
             r#"lastcall_endpoint_in_flight{namespace="default",backend="web",endpoint="10.0.0.7:80"} 12"#,
             r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="draining"} 1"#,

@@ -36,6 +36,7 @@ async fn scrape(State(parts): State<Arc<Parts>>) -> Response {
         uptime: parts.started.elapsed(),
         ready: parts.readiness.missing().is_empty(),
         configuration: parts.configuration.report(),
+        snapshot: parts.configuration.snapshot(),
         data_plane: parts.statistics.data_plane(),
         drains: parts.statistics.drains(),
         cluster: parts.statistics.cluster(),

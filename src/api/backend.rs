@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draining::ConnectionDrainingOverride;
 use super::status::BackendStatus;
+use super::tls::BackendTls;
 use super::upstream::{Retry, UpstreamTimeouts};
 
 /// The name of a port, which has at least one letter: so "80" in quotes is told, not looked up.
@@ -85,6 +86,11 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
         "!has(self.sendProxyProtocol) || !has(self.protocol) || !(self.protocol in ['H2C', 'GRPC'])")
         .message("sendProxyProtocol is for protocols HTTP and TCP: a connection of HTTP/2 carries requests of many clients")
         .field_path(".sendProxyProtocol"),
+    validation = Rule::new("self.protocol != 'HTTPS' || has(self.tls)")
+        .message("tls: protocol HTTPS needs the name that the endpoints' certificates are for")
+        .field_path(".tls"),
+    validation = Rule::new("!has(self.tls) || self.protocol == 'HTTPS'")
+        .message("tls goes only with protocol HTTPS").field_path(".tls"),
     validation = Rule::new("self.protocol != 'TCP' || !has(self.retry)")
         .message("retry is for HTTP: a TCP connection that cannot be made is always tried on another endpoint, one that was made never")
         .field_path(".retry"),
@@ -108,6 +114,9 @@ pub struct BackendSpec {
     /// What endpoints speak.
     #[serde(default)]
     pub protocol: BackendProtocol,
+    /// How TLS is spoken to endpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
     /// Each connection to an endpoint begins with a header of the PROXY protocol, in this version, which tells
     /// of the client. A connection that is kept serves that client only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,8 +194,8 @@ fn one() -> u32 {
     1
 }
 
-/// HTTP is HTTP/1.1 in clear text, H2C is HTTP/2 in clear text, GRPC is H2C for gRPC. TCP is whatever clients and
-/// endpoints speak: for listeners of protocol TCP and TLS.
+/// HTTP is HTTP/1.1 in clear text, HTTPS the same in TLS. H2C is HTTP/2 in clear text, GRPC is H2C for gRPC. TCP is
+/// whatever clients and endpoints speak: for listeners of protocol TCP and TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum BackendProtocol {
@@ -200,6 +209,9 @@ pub enum BackendProtocol {
     /// gRPC: HTTP/2 in clear text, by prior knowledge.
     #[serde(rename = "GRPC")]
     Grpc,
+    /// The same in TLS.
+    #[serde(rename = "HTTPS")]
+    Https,
     /// Bytes.
     #[serde(rename = "TCP")]
     Tcp,

@@ -149,10 +149,14 @@ pub struct Cidr(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("self.protocol != 'HTTPS' || has(self.tls)")
+        .message("tls: protocol HTTPS needs a certificate").field_path(".tls"),
+    validation = Rule::new("self.protocol != 'HTTPS' || !has(self.tls) || self.tls.mode == 'Terminate'")
+        .message("protocol HTTPS ends TLS: leave tls.mode out, or write protocol: TLS").field_path(".tls"),
     validation = Rule::new("self.protocol != 'TLS' || (has(self.tls) && self.tls.mode == 'Passthrough')")
         .message("protocol TLS is passed through: write tls: {mode: Passthrough}").field_path(".tls"),
-    validation = Rule::new("!has(self.tls) || self.protocol == 'TLS'")
-        .message("tls goes only with protocol TLS").field_path(".tls"),
+    validation = Rule::new("!has(self.tls) || self.protocol in ['HTTPS', 'TLS']")
+        .message("tls goes only with protocol HTTPS or TLS").field_path(".tls"),
     validation = Rule::new("!has(self.hostname) || self.protocol != 'TCP'")
         .message("hostname does not go with protocol TCP: a connection names no host")
         .field_path(".hostname"),
@@ -183,7 +187,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
 }
 
-/// HTTP is HTTP/1.0, 1.1 and 2 in clear text. TCP passes each connection on to defaultBackend. TLS passes it on,
+/// HTTP is HTTP/1.0, 1.1 and 2 in clear text. HTTPS is the same in TLS. TCP passes each connection on to
+/// defaultBackend. TLS passes it on,
 /// untouched, to where the host name in its first message leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
@@ -192,6 +197,9 @@ pub enum ListenerProtocol {
     #[default]
     #[serde(rename = "HTTP")]
     Http,
+    /// The same in TLS.
+    #[serde(rename = "HTTPS")]
+    Https,
     /// Bytes.
     #[serde(rename = "TCP")]
     Tcp,

@@ -58,7 +58,7 @@ pub struct ListenerStatus {
     /// The listener's name.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// Accepted, Programmed.
+    /// Accepted, Programmed, and with TLS ResolvedRefs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend(
         "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

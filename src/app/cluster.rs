@@ -128,7 +128,8 @@ impl Planes {
             .context("no cluster: neither in a pod nor by KUBECONFIG")?;
         let client =
             crate::source::kubernetes::client(config).context("no client of the API server")?;
-        let (source, gone) = Kubernetes::start(&client, &args.watch_namespace);
+        let (source, gone) =
+            Kubernetes::start_with(&client, &args.watch_namespace, args.read_secrets);
         let count = args
             .workers
             .or_else(|| std::thread::available_parallelism().ok())

@@ -2,7 +2,7 @@
 //! what became of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 
@@ -81,7 +81,8 @@ impl Configurator {
             self.report_unresolved().await;
             return;
         }
-        let planned = plan(&loaded.objects, &Facts::default());
+        let before = Arc::clone(&self.lock().snapshot);
+        let planned = plan(&loaded.objects, &known(loaded, Some(before)));
         let unresolved = unresolved(&planned);
         let snapshot = Arc::new(planned.snapshot);
         let changed = *self.lock().snapshot != *snapshot || self.lock().report.revision == 0;
@@ -224,6 +225,22 @@ pub(super) fn unresolved(plan: &Plan) -> Vec<ConfigurationFault> {
         }
     }
     faults
+}
+
+/// What is known beside the folder's objects.
+pub(super) fn known(loaded: &Loaded, before: Option<Arc<Snapshot>>) -> Facts {
+    Facts {
+        secrets: Arc::clone(&loaded.secrets),
+        now: unix_seconds(SystemTime::now()),
+        before,
+        ..Facts::default()
+    }
+}
+
+/// A time in seconds since 1970.
+pub(super) fn unix_seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn fault(error: &FileError) -> ConfigurationFault {

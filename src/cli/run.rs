@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::Failure;
 use super::standalone::{LogFormat, MetricsAddress, loopback};
@@ -34,6 +34,9 @@ pub struct Run {
     /// Watch this namespace only; may be repeated [default: all]
     #[arg(long, value_name = "NAME")]
     pub watch_namespace: Vec<String>,
+    /// Whether Secrets with certificates are read; without them no TLS is served
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub read_secrets: bool,
     /// How pods ask to be held
     #[arg(long, value_name = "MODE", default_value = "exec")]
     pub hook_mode: HookMode,

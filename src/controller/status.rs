@@ -76,7 +76,12 @@ pub(super) fn load_balancer(
     let listeners = verdict.listeners.iter().map(|(listener, said)| {
         let old = before.listeners.iter().find(|old| old.name == *listener);
         let mut said = planned(said);
-        said.push(bound(name, object, listener, running));
+        let refused = said.iter().any(|one| one.kind == "Accepted" && !one.met);
+        said.push(if refused {
+            not_accepted()
+        } else {
+            bound(name, object, listener, running)
+        });
         ListenerStatus {
             name: listener.clone(),
             conditions: conditions(
@@ -96,6 +101,16 @@ pub(super) fn load_balancer(
         listeners,
         observed_generation: generation,
     })
+}
+
+/// What does not run is not bound.
+fn not_accepted() -> Said {
+    Said {
+        kind: "Programmed",
+        met: false,
+        reason: "NotAccepted",
+        message: "it is out of service: see its condition Accepted".to_owned(),
+    }
 }
 
 /// Whether a listener is bound.

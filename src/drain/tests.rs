@@ -16,7 +16,7 @@ use super::*;
 use crate::gate::{Admission, Gate, Generation, InFlight, State, WorkerSlot, worker_tickets};
 use crate::model::report::ServiceState;
 use crate::model::{
-    Backend, DrainPolicy, EndpointProtocol, EndpointSpec, Member, ObjectName, Policy,
+    Backend, DrainPolicy, EndpointProtocol, EndpointSpec, Member, ObjectName, Policy, UpstreamTls,
 };
 
 /// Long enough for a busy machine; nothing waits for it to pass.
@@ -90,6 +90,7 @@ fn snapshot(ports: &[u16], draining: DrainPolicy) -> Arc<Snapshot> {
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining,
+        tls: UpstreamTls::No,
         send_proxy: None,
     };
     Arc::new(Snapshot {

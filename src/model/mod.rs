@@ -13,13 +13,14 @@ pub mod report;
 pub mod snapshot;
 pub mod stream;
 pub mod target;
+pub mod tls;
 pub mod totals;
 
 pub use identity::{EndpointId, Member, ObjectName};
 pub use snapshot::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointProtocol, EndpointSpec, HostPattern,
     LastEndpoint, Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts,
-    Snapshot, Stopping, WeightedBackend,
+    Snapshot, Stopping, UpstreamTls, WeightedBackend,
 };
 pub use stream::{ProxyVersion, StreamRoutes};
 pub use target::Target;

@@ -141,7 +141,7 @@ pub struct ListenerReport {
     pub name: String,
     /// The port.
     pub port: u16,
-    /// What is spoken there: `HTTP`, `TCP` or `TLS`.
+    /// What is spoken there: `HTTP`, `HTTPS`, `TCP` or `TLS`.
     pub protocol: String,
     /// Only requests for this host are served; all where absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -158,6 +158,7 @@ impl From<&LoadBalancer> for LoadBalancerReport {
                 port: listener.port,
                 protocol: match listener.protocol {
                     Protocol::Http => "HTTP".to_owned(),
+                    Protocol::Https => "HTTPS".to_owned(),
                     Protocol::Tcp => "TCP".to_owned(),
                     Protocol::TlsPassthrough => "TLS".to_owned(),
                 },

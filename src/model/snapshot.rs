@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::identity::{EndpointId, ObjectName};
 use super::stream::{ProxyVersion, StreamRoutes};
+use super::tls::{BackendTls, ListenerTls};
 
 /// All that the proxy serves. Two snapshots that are equal route alike.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,6 +77,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Only requests for this host are served; all where absent.
     pub hostname: Option<HostPattern>,
+    /// How TLS ends here, where it does.
+    pub tls: Option<Arc<ListenerTls>>,
     /// Each connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
 }
@@ -85,6 +88,8 @@ pub struct Listener {
 pub enum Protocol {
     /// HTTP/1.0, 1.1 and, by prior knowledge, 2, in clear text.
     Http,
+    /// The same in TLS.
+    Https,
     /// Bytes.
     Tcp,
     /// TLS that the endpoint ends: bytes, sent where the host name in its first message says.
@@ -256,6 +261,20 @@ pub struct Backend {
     pub draining: DrainPolicy,
     /// Each connection to its endpoints begins with a header of the PROXY protocol that tells of the client.
     pub send_proxy: Option<ProxyVersion>,
+    /// What is spoken to its endpoints where it is TLS.
+    pub tls: UpstreamTls,
+}
+
+/// Whether the endpoints of a Backend speak TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// Clear text.
+    #[default]
+    No,
+    /// TLS.
+    Spoken(Arc<BackendTls>),
+    /// TLS, and who is to be believed is not known: nothing can be sent.
+    Unresolved,
 }
 
 /// One endpoint as configured.

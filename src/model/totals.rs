@@ -42,6 +42,8 @@ pub struct DataPlaneTotals {
     pub upstream_reuses: u64,
     /// Connections to endpoints that could not be opened.
     pub upstream_connect_failures: u64,
+    /// TLS handshakes with clients, by what came of them. The results are a fixed set of short words.
+    pub tls_handshakes: Vec<(&'static str, u64)>,
 }
 
 /// What only a lastcall in a cluster has.

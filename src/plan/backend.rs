@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Facts;
 use super::draining::{self, Merged, Users};
+use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, backend as written};
 use crate::model::{
     AdminState, Backend, EndpointId, EndpointProtocol, EndpointSpec, Member, ObjectName, Policy,
-    ProxyVersion,
+    ProxyVersion, UpstreamTls,
 };
 
 /// Plans one Backend that the given LoadBalancers use.
@@ -32,14 +33,15 @@ pub(super) fn plan(
         .conditions
         .insert(0, accepted(&faults, users, merged.mixed));
     verdict.conditions.extend(advice(&merged));
+    let tls = spoken(name, spec, facts, &mut verdict);
     let backend = Backend {
         name: name.clone(),
         endpoints,
         protocol: match spec.protocol {
             // No request is led to one that speaks TCP (`streams`).
-            written::BackendProtocol::Http | written::BackendProtocol::Tcp => {
-                EndpointProtocol::Http1
-            }
+            written::BackendProtocol::Http
+            | written::BackendProtocol::Https
+            | written::BackendProtocol::Tcp => EndpointProtocol::Http1,
             written::BackendProtocol::H2c | written::BackendProtocol::Grpc => {
                 EndpointProtocol::Http2
             }
@@ -50,12 +52,34 @@ pub(super) fn plan(
         },
         admin_state: admin_state(spec.admin_state),
         draining: merged.policy,
+        tls,
         send_proxy: spec.send_proxy_protocol.map(|version| match version {
             written::ProxyProtocol::V1 => ProxyVersion::V1,
             written::ProxyProtocol::V2 => ProxyVersion::V2,
         }),
     };
     (backend, verdict)
+}
+
+/// What is spoken to its endpoints. There is one condition for all that it names.
+fn spoken(
+    name: &ObjectName,
+    spec: &api::BackendSpec,
+    facts: &Facts,
+    verdict: &mut Verdict,
+) -> UpstreamTls {
+    let Some(wanted) = &spec.tls else {
+        return UpstreamTls::No;
+    };
+    let (tls, said) = tls::backend(name, wanted, facts);
+    let mut conditions = verdict.conditions.iter_mut();
+    match conditions.find(|own| own.kind == said.kind) {
+        None => verdict.conditions.push(said),
+        Some(own) if own.met => *own = said,
+        Some(own) if !said.met => own.message = format!("{}; {}", own.message, said.message),
+        Some(_) => {}
+    }
+    tls
 }
 
 /// Says where the minimum that was asked for does not fit into the timeout.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use crate::api::protection::NotProtected;
 use crate::model::ObjectName;
+use crate::plan::Secrets;
 
 pub use endpoints::facts;
 pub use selecting::selecting;
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub pods: BTreeMap<ObjectName, Arc<Pod>>,
     /// Nodes, by name.
     pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    /// Secrets of type kubernetes.io/tls.
+    pub secrets: Arc<Secrets>,
 }
 
 impl Cluster {

@@ -1,13 +1,17 @@
 //! One LoadBalancer: its listeners, its routes, and what it allows clients.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Facts;
 use super::ports::Ports;
 use super::streams;
+use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, load_balancer as written};
+use crate::model::tls::ListenerTls;
 use crate::model::{
     ClientTimeouts, HostPattern, Limits, Listener, LoadBalancer, ObjectName, Protocol, Retry,
     Route, RouteTimeouts, WeightedBackend,
@@ -19,6 +23,7 @@ pub(super) fn plan(
     object: &api::LoadBalancer,
     backends: &[(ObjectName, &api::Backend)],
     ports: &Ports<'_>,
+    facts: &Facts,
 ) -> (LoadBalancer, Verdict) {
     let spec = &object.spec;
     let mut verdict = Verdict::default();
@@ -26,7 +31,7 @@ pub(super) fn plan(
     let allowed_sources = networks(&spec.allowed_sources, "spec.allowedSources", &mut faults);
     let trusted_proxies = networks(&spec.trusted_proxies, "spec.trustedProxies", &mut faults);
     let listeners = if faults.is_empty() {
-        listeners(name, spec, ports, &mut verdict)
+        listeners(name, spec, ports, facts, &mut verdict)
     } else {
         // Who may connect is not known, so nobody may.
         Vec::new()
@@ -62,7 +67,10 @@ fn accepted(spec: &api::LoadBalancerSpec, faults: &[Fault], listeners: &[Listene
         return Condition::broken(kind, "InvalidSources", faults);
     }
     if listeners.is_empty() {
-        let fault = Fault::new("spec.listeners", "no listener is left: each port is taken");
+        let fault = Fault::new(
+            "spec.listeners",
+            "no listener is left: see their own conditions",
+        );
         return Condition::broken(kind, "ListenersNotValid", &[fault]);
     }
     if listeners.len() < spec.listeners.len() {
@@ -72,29 +80,45 @@ fn accepted(spec: &api::LoadBalancerSpec, faults: &[Fault], listeners: &[Listene
     Condition::met(kind, "Accepted", "")
 }
 
-/// The listeners whose ports are this LoadBalancer's; of all, what is said.
+/// The listeners whose ports are this LoadBalancer's and that have what they name; of all, what is said.
 fn listeners(
     name: &ObjectName,
     spec: &api::LoadBalancerSpec,
     ports: &Ports<'_>,
+    facts: &Facts,
     verdict: &mut Verdict,
 ) -> Vec<Listener> {
     let kind = ConditionKind::Accepted;
     let mut kept: Vec<Listener> = Vec::new();
     for (at, wanted) in spec.listeners.iter().enumerate() {
-        let condition = match bound(name, wanted.port, ports, &kept) {
-            Ok(port) => {
-                kept.push(listener(wanted, port));
+        let field = format!("spec.listeners[{at}]");
+        let ends_here = wanted.protocol == written::ListenerProtocol::Https;
+        let (tls, resolved) = match &wanted.tls {
+            Some(tls) if ends_here => {
+                let field = format!("{field}.tls");
+                let (found, said) = tls::listener(name, &wanted.name, tls, &field, facts);
+                (found.map(Some), Some(said))
+            }
+            // Clear text, or TLS that its endpoint ends.
+            _ => (Some(None), None),
+        };
+        let condition = match (bound(name, wanted.port, ports, &kept), tls) {
+            (Ok(port), Some(tls)) => {
+                kept.push(listener(wanted, port, tls));
                 Condition::met(kind, "Accepted", "")
             }
-            Err(message) => {
-                let fault = Fault::new(format!("spec.listeners[{at}].port"), message);
+            (Ok(_), None) => {
+                let fault = Fault::new(format!("{field}.tls"), "nothing to serve resolves");
+                Condition::broken(kind, "RefsNotResolved", &[fault])
+            }
+            (Err(message), _) => {
+                let fault = Fault::new(format!("{field}.port"), message);
                 Condition::broken(kind, "PortUnavailable", &[fault])
             }
         };
-        verdict
-            .listeners
-            .push((wanted.name.clone(), vec![condition]));
+        let said = [Some(condition), resolved];
+        let said = said.into_iter().flatten().collect();
+        verdict.listeners.push((wanted.name.clone(), said));
     }
     kept
 }
@@ -128,17 +152,19 @@ fn bound(
     }
 }
 
-fn listener(wanted: &written::Listener, port: u16) -> Listener {
+fn listener(wanted: &written::Listener, port: u16, tls: Option<Arc<ListenerTls>>) -> Listener {
     Listener {
         name: wanted.name.as_str().into(),
         port,
         protocol: match wanted.protocol {
             written::ListenerProtocol::Http => Protocol::Http,
+            written::ListenerProtocol::Https => Protocol::Https,
             written::ListenerProtocol::Tcp => Protocol::Tcp,
             // The only mode that passes the door.
             written::ListenerProtocol::Tls => Protocol::TlsPassthrough,
         },
         hostname: wanted.hostname.as_deref().map(HostPattern::new),
+        tls,
         proxy_protocol: wanted.proxy_protocol,
     }
 }

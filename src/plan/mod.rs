@@ -3,8 +3,9 @@
 //!
 //! What passed the door and does not resolve takes only its own listener or route out of service
 //! (Law 4): a route without a Backend stays and answers 503, a port that is taken stays with who had
-//! it. Nothing here looks at a clock or at what ran before, and everything is sorted, so equal input
-//! gives an equal snapshot and nobody is woken for nothing.
+//! it. Nothing here looks at a clock, the time and what ran before are among the facts (TLS keeps its last
+//! good content), and everything is sorted, so equal input gives an equal snapshot and nobody is woken for
+//! nothing.
 
 pub mod allotment;
 mod backend;
@@ -13,6 +14,7 @@ mod draining;
 mod load_balancer;
 mod ports;
 mod streams;
+pub mod tls;
 mod verdict;
 
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::api;
 use crate::model::{EndpointSpec, ObjectName, Snapshot};
@@ -52,7 +55,16 @@ pub struct Facts {
     pub warnings: BTreeMap<ObjectName, String>,
     /// The container port of each listener. Where there is no cluster a listener binds its own port.
     pub ports: Option<Allotment>,
+    /// The Secrets that hold certificates.
+    pub secrets: Arc<Secrets>,
+    /// The time, in seconds since 1970: whether a certificate has expired.
+    pub now: i64,
+    /// What runs.
+    pub before: Option<Arc<Snapshot>>,
 }
+
+/// Secrets, by namespace and name.
+pub type Secrets = BTreeMap<ObjectName, Arc<tls::Secret>>;
 
 /// Why nothing can be said of the endpoints of a Backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +131,7 @@ pub fn plan(objects: &Objects, facts: &Facts) -> Plan {
         plan.say(Kind::Backend, name, verdict);
     }
     for (name, object) in &load_balancers {
-        let (load_balancer, verdict) = load_balancer::plan(name, object, &backends, &ports);
+        let (load_balancer, verdict) = load_balancer::plan(name, object, &backends, &ports, facts);
         plan.snapshot.load_balancers.push(load_balancer);
         plan.say(Kind::LoadBalancer, name, verdict);
     }

@@ -106,6 +106,7 @@ fn what_resolves_is_planned_whole() {
             port: 80,
             protocol: Protocol::Http,
             hostname: Some(HostPattern::Suffix(".example.com".into())),
+            tls: None,
             proxy_protocol: false,
         }]
     );

@@ -76,6 +76,47 @@ impl Buffer {
             .map_or(&[], |bytes| &bytes[self.start..self.end])
     }
 
+    /// The same, for who works on them in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        self.storage
+            .as_deref_mut()
+            .map_or(&mut [], |bytes| &mut bytes[self.start..self.end])
+    }
+
+    /// Room for at least `wanted` bytes behind what is there; [`Buffer::put`] says how many were written to it.
+    pub fn room(&mut self, wanted: usize) -> &mut [u8] {
+        let needed = self.end - self.start + wanted;
+        let size = self.storage.as_deref().map_or(0, <[u8]>::len);
+        if size < needed {
+            let class = if needed <= SMALL {
+                SMALL
+            } else {
+                needed.max(LARGE)
+            };
+            let mut larger = self.pool.take(class);
+            larger[..self.end - self.start].copy_from_slice(self.filled());
+            if let Some(smaller) = self.storage.replace(larger) {
+                self.pool.give(smaller);
+            }
+            (self.start, self.end) = (0, self.end - self.start);
+        } else if size - self.end < wanted {
+            if let Some(storage) = &mut self.storage {
+                storage.copy_within(self.start..self.end, 0);
+            }
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let end = self.end;
+        self.storage
+            .as_deref_mut()
+            .map_or(&mut [], |bytes| &mut bytes[end..])
+    }
+
+    /// `count` bytes were written to [`Buffer::room`].
+    pub fn put(&mut self, count: usize) {
+        self.end += count;
+        debug_assert!(self.end <= self.storage.as_deref().map_or(0, <[u8]>::len));
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
@@ -125,6 +166,11 @@ impl Buffer {
         {
             self.pool.give(storage);
         }
+    }
+
+    #[cfg(test)]
+    pub(in crate::proxy) fn has_no_storage(&self) -> bool {
+        self.storage.is_none()
     }
 
     fn make_room(&mut self) {
@@ -188,6 +234,26 @@ mod tests {
             let keep = buffer.filled().len().min(5000);
             let used = buffer.filled().len() - keep;
             seen.extend_from_slice(&buffer.filled()[..used]);
+            buffer.consume(used);
+        }
+        seen.extend_from_slice(buffer.filled());
+        assert_eq!(seen, sent);
+    }
+
+    #[test]
+    fn bytes_that_are_put_come_out_as_they_went_in_however_the_buffer_grows() {
+        let pool = Rc::new(BufferPool::default());
+        let mut buffer = Buffer::new(&pool);
+        let (mut sent, mut seen) = (Vec::new(), Vec::new());
+        for round in 0..40_u8 {
+            let piece = vec![round; 1 + 997 * usize::from(round)];
+            let room = buffer.room(piece.len());
+            assert!(room.len() >= piece.len());
+            room[..piece.len()].copy_from_slice(&piece);
+            buffer.put(piece.len());
+            sent.extend_from_slice(&piece);
+            let used = buffer.filled().len() / 2;
+            seen.extend_from_slice(&buffer.filled_mut()[..used]);
             buffer.consume(used);
         }
         seen.extend_from_slice(buffer.filled());

@@ -22,6 +22,8 @@ mod splice;
 pub mod stats;
 mod tcp;
 pub mod timer;
+pub mod tls;
+pub mod transport;
 mod tunnel;
 pub mod upstream;
 mod worker;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec, Limits, Listener,
     LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts, Snapshot,
-    StreamRoutes, WeightedBackend,
+    StreamRoutes, UpstreamTls, WeightedBackend,
 };
 
 /// A LoadBalancer without routes, with these listeners.
@@ -16,6 +16,7 @@ pub(super) fn load_balancer(listeners: &[(&str, u16)]) -> LoadBalancer {
         port: *port,
         protocol: Protocol::Http,
         hostname: None,
+        tls: None,
         proxy_protocol: false,
     };
     LoadBalancer {
@@ -58,6 +59,7 @@ pub(super) fn serving(port: u16, endpoint: SocketAddr) -> (EndpointId, Arc<Snaps
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
+        tls: UpstreamTls::No,
         send_proxy: None,
     };
     let default_backend = WeightedBackend {

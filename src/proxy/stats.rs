@@ -80,6 +80,12 @@ pub struct WorkerStats {
     pub bytes_out: Counter,
     /// Upgraded connections open now.
     pub tunnels: Counter,
+    /// TLS handshakes with clients that began from nothing.
+    pub tls_full: Counter,
+    /// TLS handshakes with clients that resumed a session.
+    pub tls_resumed: Counter,
+    /// TLS handshakes with clients that failed.
+    pub tls_failed: Counter,
     /// TCP connections that are passed on now.
     pub tcp_open: Counter,
     /// TCP connections that have ended, by how.

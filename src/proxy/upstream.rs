@@ -4,16 +4,19 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::balance::Candidate;
+use super::buffer::BufferPool;
 use super::http2::Http2Pool;
 use super::proxy_protocol::{self, Addresses};
+use super::tls::{Connector, Originator};
+use super::transport::Transport;
 use crate::gate::{Gate, Generation, State};
 use crate::model::{EndpointId, ProxyVersion};
 
@@ -34,6 +37,9 @@ pub struct Upstream {
     pub key: u64,
     gate: Arc<Gate>,
     weight: Cell<u32>,
+    speaks: RefCell<Rc<Speaks>>,
+    /// The last handshake failed: told once, not with every request.
+    tls_fails: Cell<bool>,
     /// Each connection begins with a PROXY header.
     send_proxy: Cell<Option<ProxyVersion>>,
     idle: RefCell<Vec<Idle>>,
@@ -41,9 +47,39 @@ pub struct Upstream {
     pub(super) http2: Http2Pool,
 }
 
+/// What is spoken to an endpoint.
+#[derive(Debug)]
+enum Speaks {
+    ClearText,
+    Tls(Connector),
+    /// It would be TLS, and who is to be believed is not known.
+    Nothing,
+}
+
+/// What is to be spoken to an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub enum Spoken<'a> {
+    /// Clear text.
+    ClearText,
+    /// TLS.
+    Tls(&'a Arc<Originator>),
+    /// TLS, and who is to be believed is not known: every connection fails.
+    Nothing,
+}
+
+impl Speaks {
+    fn is(&self, wanted: Spoken<'_>) -> bool {
+        match (self, wanted) {
+            (Speaks::ClearText, Spoken::ClearText) | (Speaks::Nothing, Spoken::Nothing) => true,
+            (Speaks::Tls(connector), Spoken::Tls(originator)) => connector.is_by(originator),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    stream: Transport,
     until: Instant,
     /// Whose it is, where the endpoint was told: it believes that of all that comes on it.
     told: Option<Box<Addresses>>,
@@ -78,6 +114,8 @@ impl Upstream {
             key,
             gate,
             weight: Cell::new(1),
+            speaks: RefCell::new(Rc::new(Speaks::ClearText)),
+            tls_fails: Cell::new(false),
             send_proxy: Cell::new(None),
             idle: RefCell::default(),
             http2: Http2Pool::default(),
@@ -104,6 +142,21 @@ impl Upstream {
         self.weight.set(weight);
     }
 
+    /// What is spoken to it from the next connection on. What was kept was made otherwise, perhaps with somebody
+    /// who is not believed any more, and is closed.
+    pub fn speak(&self, wanted: Spoken<'_>) {
+        if self.speaks.borrow().is(wanted) {
+            return;
+        }
+        let speaks = match wanted {
+            Spoken::ClearText => Speaks::ClearText,
+            Spoken::Tls(originator) => Speaks::Tls(originator.connector()),
+            Spoken::Nothing => Speaks::Nothing,
+        };
+        self.speaks.replace(Rc::new(speaks));
+        self.close_idle();
+    }
+
     /// How its connections tell of the client, from the next on.
     pub fn set_send_proxy(&self, version: Option<ProxyVersion>) {
         if self.send_proxy.replace(version) != version {
@@ -119,12 +172,16 @@ impl Upstream {
 
     /// Takes a kept connection, the one used last, that the endpoint has not closed; one of this client's,
     /// where the endpoint was told whose it is.
-    pub fn reuse(&self, now: Instant, client: Option<&Addresses>) -> Option<TcpStream> {
+    pub fn reuse(&self, now: Instant, client: Option<&Addresses>) -> Option<Transport> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { stream, until, .. }) = take_last(&mut idle, client) {
-            if now < until && is_quiet(&stream) {
+        while let Some(Idle {
+            mut stream, until, ..
+        }) = take_last(&mut idle, client)
+        {
+            if now < until && stream.is_quiet() {
                 return Some(stream);
             }
+            stream.farewell();
         }
         None
     }
@@ -133,7 +190,7 @@ impl Upstream {
     /// was told whose it is.
     pub fn keep(
         &self,
-        stream: TcpStream,
+        stream: Transport,
         keep: Duration,
         now: Instant,
         client: Option<Box<Addresses>>,
@@ -155,15 +212,21 @@ impl Upstream {
 
     /// Closes every kept connection.
     pub fn close_idle(&self) {
-        self.idle.borrow_mut().clear();
+        for mut idle in self.idle.borrow_mut().drain(..) {
+            idle.stream.farewell();
+        }
         self.http2.close_idle();
     }
 
     /// Closes the kept connections that are over their time or that the endpoint has closed.
     pub fn sweep(&self, now: Instant) {
-        self.idle
-            .borrow_mut()
-            .retain(|idle| now < idle.until && is_quiet(&idle.stream));
+        self.idle.borrow_mut().retain_mut(|idle| {
+            let kept = now < idle.until && idle.stream.is_quiet();
+            if !kept {
+                idle.stream.farewell();
+            }
+            kept
+        });
         self.http2.sweep(now, HTTP2_IDLE);
     }
 
@@ -180,19 +243,43 @@ impl Upstream {
         Ok(stream)
     }
 
-    /// Connects, and says first whose the connection is where that is wanted. None of the client's own bytes
-    /// are sent by this.
+    /// Connects, and says first whose the connection is where that is wanted; then shakes hands where TLS is
+    /// spoken. None of the client's own bytes are sent by this: nothing is before the endpoint has proved who
+    /// it is.
     pub async fn connect_telling(
         &self,
         told: Option<(ProxyVersion, Addresses)>,
-    ) -> io::Result<TcpStream> {
+        pool: &Rc<BufferPool>,
+    ) -> io::Result<Transport> {
+        let speaks = Rc::clone(&self.speaks.borrow());
+        if let Speaks::Nothing = *speaks {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let mut stream = self.connect().await?;
         if let Some((version, client)) = told {
             let mut header = Vec::new();
             proxy_protocol::write(version, &client, &mut header);
             stream.write_all(&header).await?;
         }
-        Ok(stream)
+        let Speaks::Tls(connector) = &*speaks else {
+            return Ok(stream.into());
+        };
+        // On the heap while it lasts: connections in clear text are to carry nothing of it.
+        let shaken = Box::pin(connector.begin(stream, pool)?).await;
+        self.tell(shaken.as_ref().err());
+        shaken
+    }
+
+    /// Says once that handshakes fail, and once that they do no more.
+    fn tell(&self, error: Option<&io::Error>) {
+        if self.tls_fails.replace(error.is_some()) == error.is_some() {
+            return;
+        }
+        if let Some(error) = error {
+            tracing::warn!(endpoint = %self.id, address = %self.address, %error, "TLS handshake with an endpoint failed");
+        } else {
+            tracing::info!(endpoint = %self.id, "TLS handshakes with an endpoint are back");
+        }
     }
 }
 
@@ -203,17 +290,4 @@ fn take_last(idle: &mut Vec<Idle>, client: Option<&Addresses>) -> Option<Idle> {
     }
     let at = idle.iter().rposition(|one| one.told.as_deref() == client)?;
     Some(idle.remove(at))
-}
-
-/// Whether a kept connection has nothing to read: neither an end nor bytes that nobody asked for. Costs
-/// no system call where the runtime has heard of nothing.
-fn is_quiet(stream: &TcpStream) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    match stream.poll_read_ready(&mut cx) {
-        Poll::Pending => true,
-        Poll::Ready(_) => {
-            let read = stream.try_read(&mut [0]);
-            matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-        }
-    }
 }

@@ -4,6 +4,7 @@
 mod accept;
 mod connections;
 mod introduced;
+mod secure;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::connection_counts::ConnectionCounts;
 use super::listener::{BindError, PortSockets};
 use super::stats::Stats;
+use super::tls::Configs;
 use super::worker::{Command, Publication, Shutdown, Worker};
 use crate::gate::{Gate, Generation, worker_tickets};
 use crate::model::totals::{DataPlaneTotals, ListenerTotals};
@@ -38,6 +39,7 @@ struct Ports {
     bound: BTreeMap<u16, PortSockets>,
     failed: BTreeMap<u16, String>,
     counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
+    tls: Arc<Configs>,
     /// The process is leaving: nothing is bound any more, whatever the configuration says.
     closed: bool,
 }
@@ -118,6 +120,11 @@ impl Workers {
             upstream_reuses: stats.sum(|s| &s.upstream_reuses),
             upstream_connect_failures: stats.sum(|s| &s.upstream_connect_failures),
             tunnels: stats.sum(|s| &s.tunnels),
+            tls_handshakes: vec![
+                ("full", stats.sum(|s| &s.tls_full)),
+                ("resumed", stats.sum(|s| &s.tls_resumed)),
+                ("failed", stats.sum(|s| &s.tls_failed)),
+            ],
             tcp_open: stats.sum(|s| &s.tcp_open),
             tcp_ended: vec![
                 ("closed", stats.sum(|s| &s.tcp_ended.closed)),
@@ -144,10 +151,13 @@ impl Workers {
         let counts = keep_counts(&ports.counts, &snapshot);
         ports.counts = Arc::clone(&counts);
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&counts);
+        let tls = Arc::new(Configs::new(&snapshot, &ports.tls));
+        ports.tls = Arc::clone(&tls);
         let publication = Publication {
             snapshot,
             gates,
             counts,
+            tls,
         };
         self.tell_all(|done| Command::Publish(publication.clone(), done))
             .await;

@@ -21,8 +21,9 @@ use tokio::sync::{oneshot, watch};
 use super::door::Door;
 use super::error::{FileError, SourceError};
 use super::files::{self, Files, Origin, Understood};
+use super::folders::{self, Contents};
 use super::watching::{Look, Means, Watching};
-use crate::plan::{ObjectRef, Objects};
+use crate::plan::{ObjectRef, Objects, Secrets};
 
 /// A folder is read when nothing was written to it for this long, so that a copy of many files or an
 /// editor's several steps are one reload.
@@ -37,7 +38,9 @@ pub struct Loaded {
     pub objects: Arc<Objects>,
     /// Where each of them is written.
     pub origins: Arc<BTreeMap<ObjectRef, Origin>>,
-    /// Grows by one when the objects change; 1 at the start.
+    /// The Secrets that they name and that are there.
+    pub secrets: Arc<Secrets>,
+    /// Grows by one when the objects or the Secrets change; 1 at the start.
     pub revision: u64,
     /// When this revision was taken.
     pub loaded_at: SystemTime,
@@ -70,14 +73,20 @@ impl Directory {
     fn open_with(folder: &Path, means: Means) -> Result<Self, SourceError> {
         let (messages, inbox) = mpsc::channel();
         let mut watching = Watching::new(folder, messages.clone(), means);
-        watching.arm();
-        let look = Look::at(folder);
+        watching.arm(&[]);
+        let mut look = Look::at(folder);
         let door = Door::new();
         let files = files::read(folder)?;
         let understood = files::understand(&door, &files)?;
+        let names = folders::named(&understood.objects);
+        let places = folders::places(folder, &names);
+        watching.arm(&places);
+        look.add(&places);
+        let contents = folders::read(folder, &names);
         let loaded = Arc::new(Loaded {
             objects: Arc::new(understood.objects),
             origins: Arc::new(understood.origins),
+            secrets: Arc::new(folders::understand(&contents)),
             revision: 1,
             loaded_at: SystemTime::now(),
             errors: Vec::new(),
@@ -89,6 +98,8 @@ impl Directory {
             watching,
             look,
             read: Ok(files),
+            places,
+            contents,
             publish,
         };
         thread::Builder::new()
@@ -139,6 +150,10 @@ struct Keeper {
     look: Look,
     /// What was read last, taken or not: the same again needs no second thought.
     read: Result<Files, SourceError>,
+    /// Where the Secrets are that the objects name.
+    places: Vec<PathBuf>,
+    /// As they were read last.
+    contents: Contents,
     publish: watch::Sender<Arc<Loaded>>,
 }
 
@@ -154,7 +169,9 @@ impl Keeper {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if Look::at(&self.folder) == self.look {
+                    let mut look = Look::at(&self.folder);
+                    look.add(&self.places);
+                    if look == self.look {
                         continue;
                     }
                     if !settle(inbox, &mut asked) {
@@ -187,23 +204,49 @@ impl Keeper {
     }
 
     fn reload(&mut self) {
-        self.watching.arm();
+        self.watching.arm(&self.places);
         // Before the reading, so that what is written during it is seen as a change.
         self.look = Look::at(&self.folder);
         let read = files::read(&self.folder);
-        if read == self.read {
-            return;
-        }
-        let outcome = match &read {
-            Ok(files) => files::understand(&self.door, files),
-            Err(error) => Err(error.clone()),
+        let before = self.publish.borrow().clone();
+        let mut next = if read == self.read {
+            (*before).clone()
+        } else {
+            let outcome = match &read {
+                Ok(files) => files::understand(&self.door, files),
+                Err(error) => Err(error.clone()),
+            };
+            after(&before, outcome)
         };
         self.read = read;
-        let before = self.publish.borrow().clone();
-        let next = after(&before, outcome);
+        self.reload_secrets(&before, &mut next);
         if next != *before {
             log(&before, &next);
             self.publish.send_replace(Arc::new(next));
+        }
+    }
+}
+
+impl Keeper {
+    /// Reads the Secrets that the objects of `next` name.
+    fn reload_secrets(&mut self, before: &Loaded, next: &mut Loaded) {
+        let names = folders::named(&next.objects);
+        self.places = folders::places(&self.folder, &names);
+        self.watching.arm(&self.places);
+        self.look.add(&self.places);
+        let contents = folders::read(&self.folder, &names);
+        if contents == self.contents {
+            return;
+        }
+        let secrets = folders::understand(&contents);
+        self.contents = contents;
+        if secrets == *before.secrets {
+            return;
+        }
+        next.secrets = Arc::new(secrets);
+        if next.revision == before.revision {
+            next.revision += 1;
+            next.loaded_at = SystemTime::now();
         }
     }
 }
@@ -269,6 +312,7 @@ fn log(before: &Loaded, next: &Loaded) {
             changed = next.revision != before.revision,
             load_balancers = next.objects.load_balancers.len(),
             backends = next.objects.backends.len(),
+            secrets = next.secrets.len(),
             "configuration taken"
         );
     }

@@ -5,7 +5,8 @@
 //! and a watch that is back catches up: what went meanwhile is told as gone. `app` passes what is published
 //! through `plan::cluster::facts` to `plan`.
 //!
-//! Secrets are not watched: no listener speaks TLS yet.
+//! Of Secrets only those of type kubernetes.io/tls are asked for, and only certificates with their keys and
+//! authorities are kept.
 
 mod kept;
 mod live;
@@ -86,8 +87,20 @@ impl Kubernetes {
     /// of every pod that goes, also of those that went while a watch was away. Must be called within a tokio
     /// runtime. `client` is to be one made by [`client`], or a watch may hang on a connection that died.
     pub fn start(client: &Client, namespaces: &[String]) -> (Self, mpsc::UnboundedReceiver<Gone>) {
-        let view = View::new(watches::scopes(namespaces));
-        Self::follow(view, watches::all(client, namespaces))
+        Self::start_with(client, namespaces, true)
+    }
+
+    /// The same; with `secrets` false no Secret is asked for, and there is none.
+    pub fn start_with(
+        client: &Client,
+        namespaces: &[String],
+        secrets: bool,
+    ) -> (Self, mpsc::UnboundedReceiver<Gone>) {
+        let mut view = View::new(watches::scopes(namespaces));
+        if !secrets {
+            view.go_without_secrets();
+        }
+        Self::follow(view, watches::all(client, namespaces, secrets))
     }
 
     /// Keeps and publishes what those watches say.
@@ -225,6 +238,7 @@ fn log(before: Option<&Observed>, now: &Observed) {
             services = now.cluster.services.len(),
             pods = now.cluster.pods.len(),
             nodes = now.cluster.nodes.len(),
+            secrets = now.cluster.secrets.len(),
             "cluster listed"
         );
     }

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod door;
 pub mod error;
 mod files;
+mod folders;
 pub mod kubernetes;
 mod schema;
 pub mod tokens;

@@ -46,7 +46,8 @@ pub(super) struct Watching {
     notices: Sender<Message>,
     means: Means,
     watcher: Option<RecommendedWatcher>,
-    watched: Option<Identity>,
+    /// The folder, and those in it that were there.
+    watched: Vec<Option<Identity>>,
 }
 
 impl Watching {
@@ -57,19 +58,21 @@ impl Watching {
             notices,
             means,
             watcher: None,
-            watched: None,
+            watched: Vec::new(),
         }
     }
 
-    /// Watches what the path leads to now; nothing to do where that is watched. To be called before the
-    /// folder is read, so that no change falls between.
-    pub fn arm(&mut self) {
-        let now = identity(&self.folder);
-        if !self.means.inotify || now.is_none() || (self.watcher.is_some() && now == self.watched) {
+    /// Watches what the path leads to now, and those folders in it that are there; nothing to do where these
+    /// are watched. To be called before they are read, so that no change falls between.
+    pub fn arm(&mut self, inner: &[PathBuf]) {
+        let folders = std::iter::once(&self.folder).chain(inner);
+        let now: Vec<_> = folders.map(|folder| identity(folder)).collect();
+        let there = now.first().is_some_and(Option::is_some);
+        if !self.means.inotify || !there || (self.watcher.is_some() && now == self.watched) {
             return;
         }
         self.watcher = None;
-        match watch(&self.folder, self.notices.clone()) {
+        match watch(&self.folder, inner, self.notices.clone()) {
             Ok(watcher) => {
                 self.watcher = Some(watcher);
                 self.watched = now;
@@ -96,7 +99,11 @@ impl Watching {
     }
 }
 
-fn watch(folder: &Path, notices: Sender<Message>) -> notify::Result<RecommendedWatcher> {
+fn watch(
+    folder: &Path,
+    inner: &[PathBuf],
+    notices: Sender<Message>,
+) -> notify::Result<RecommendedWatcher> {
     let name = folder.file_name().map(OsString::from);
     let own = folder.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -110,6 +117,9 @@ fn watch(folder: &Path, notices: Sender<Message>) -> notify::Result<RecommendedW
         }
     })?;
     watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    for folder in inner.iter().filter(|folder| folder.is_dir()) {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    }
     let parent = match folder.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
         other => other,
@@ -141,7 +151,17 @@ fn identity(folder: &Path) -> Option<Identity> {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Look {
     folder: Option<Identity>,
-    files: Vec<(PathBuf, Identity, u64, i64, i64)>,
+    files: Vec<Seen>,
+    /// Those of the Secrets.
+    inner: Vec<Seen>,
+}
+
+/// A file's path, identity, size and time.
+type Seen = (PathBuf, Identity, u64, i64, i64);
+
+fn seen(path: PathBuf) -> Option<Seen> {
+    let m = fs::metadata(&path).ok()?;
+    Some((path, (m.dev(), m.ino()), m.len(), m.mtime(), m.mtime_nsec()))
 }
 
 impl Look {
@@ -153,15 +173,21 @@ impl Look {
             if !super::files::is_ours(&path) {
                 continue;
             }
-            if let Ok(m) = fs::metadata(&path) {
-                let id = (m.dev(), m.ino());
-                files.push((path, id, m.len(), m.mtime(), m.mtime_nsec()));
-            }
+            files.extend(seen(path));
         }
         files.sort();
         Self {
             folder: identity(folder),
             files,
+            inner: Vec::new(),
         }
+    }
+
+    /// Looks at the files of Secrets in these folders as well.
+    pub fn add(&mut self, places: &[PathBuf]) {
+        let files = places
+            .iter()
+            .flat_map(|place| super::folders::FILES.map(|file| place.join(file)));
+        self.inner = files.filter_map(seen).collect();
     }
 }

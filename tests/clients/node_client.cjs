@@ -1,8 +1,8 @@
-// Drives Node through the base URL: fetch (undici), node:http and the ws package. Prints one JSON line.
+// Drives Node through the base URL: fetch (undici), node:http or node:https, and the ws package. Prints one JSON line.
 'use strict';
 const assert = require('node:assert');
 const crypto = require('node:crypto');
-const http = require('node:http');
+const http = process.argv[2].startsWith('https:') ? require('node:https') : require('node:http');
 const { once } = require('node:events');
 const WebSocket = require('ws');
 
@@ -82,7 +82,7 @@ async function many() {
 }
 
 async function webSocket() {
-  const socket = new WebSocket(`${base.replace('http:', 'ws:')}/ws`, { perMessageDeflate: false });
+  const socket = new WebSocket(`${base.replace('http', 'ws')}/ws`, { perMessageDeflate: false });
   await once(socket, 'open', { signal: signal() });
   for (const size of [1, 125, 126, 65535, 65536, 1000000]) {
     const message = crypto.randomBytes(size);

@@ -7,7 +7,7 @@ from websockets.sync.client import connect
 
 from checks import equal, report
 
-url = sys.argv[1].replace("http://", "ws://") + "/ws"
+url = sys.argv[1].replace("http", "ws", 1) + "/ws"
 
 
 def echo(message):

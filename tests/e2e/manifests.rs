@@ -100,6 +100,19 @@ fn values_that_cannot_be_are_refused_by_name() {
     }
 }
 
+/// A right cannot be limited to a type of Secrets; who does not want it given away need not.
+#[test]
+fn secrets_are_listed_only_where_the_values_say_so() {
+    let listing = "  resources: [secrets]\n  verbs: [list, watch]\n";
+    for (read, right) in [("true", true), ("false", false)] {
+        let set = format!("readSecrets={read}");
+        let arguments = ["template", "lastcall", "charts/lastcall", "--set", &set];
+        let text = run("helm", &arguments);
+        assert_eq!(text.contains(listing), right, "{set}");
+        assert_eq!(text.contains("- --read-secrets=false\n"), !right, "{set}");
+    }
+}
+
 /// Pods of `HTTPGet` mode have the address of the hook's Service in them, whatever becomes of lastcall.
 #[test]
 fn the_hooks_service_is_kept_where_pods_have_its_address() {
@@ -125,7 +138,7 @@ fn the_hooks_service_is_kept_where_pods_have_its_address() {
 
 /// What lastcall may not do: the rights that would make it worth taking over.
 #[test]
-fn lastcall_may_not_change_pods_and_reads_no_secret_but_its_own() {
+fn lastcall_may_not_change_pods_and_writes_no_secret_but_its_own() {
     let lastcall = shared(Mode::Exec);
     let account = format!("--as=system:serviceaccount:{}:lastcall", lastcall.namespace);
     let can = |what: &[&str]| {
@@ -141,8 +154,10 @@ fn lastcall_may_not_change_pods_and_reads_no_secret_but_its_own() {
     ];
     assert!(can(&own) && can(&["list", "pods", "--all-namespaces"]));
     for denied in [
-        &["get", "secret/another", "--namespace", "lastcall"][..],
-        &["list", "secrets", "--namespace", "default"],
+        &["patch", "secret/another", "--namespace", "lastcall"][..],
+        &["create", "secrets", "--namespace", "default"],
+        &["update", "secrets", "--namespace", "default"],
+        &["delete", "secrets", "--namespace", "default"],
         &["delete", "pods", "--namespace", "default"],
         &["create", "pods/eviction", "--namespace", "default"],
         &["patch", "pods", "--namespace", "default"],

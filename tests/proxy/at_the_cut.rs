@@ -11,7 +11,7 @@ use lastcall::gate::{Gate, Generation, State, Wake};
 use lastcall::model::{
     AdminState, Backend as ModelBackend, ClientTimeouts, DrainPolicy, EndpointId, EndpointProtocol,
     EndpointSpec, Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry,
-    RouteTimeouts, Snapshot, StreamRoutes, WeightedBackend,
+    RouteTimeouts, Snapshot, StreamRoutes, UpstreamTls, WeightedBackend,
 };
 use lastcall::proxy::Workers;
 
@@ -84,6 +84,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
             port,
             protocol: Protocol::Http,
             hostname: None,
+            tls: None,
             proxy_protocol: false,
         }],
         routes: Vec::new(),
@@ -106,6 +107,7 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
+        tls: UpstreamTls::No,
         send_proxy: None,
     };
     Snapshot {

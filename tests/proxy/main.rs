@@ -25,6 +25,9 @@ mod tcp;
 mod tcp_bulk;
 mod tcp_leaving;
 mod timeouts;
+mod tls_listener;
+mod tls_reload;
+mod tls_upstream;
 mod tunnels;
 mod unread;
 

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::admin;
-use crate::app::configuration::unresolved;
+use crate::app::configuration::{unix_seconds, unresolved};
 use crate::controller::{Running, Unprotected};
 use crate::drain;
 use crate::model::report::{ConfigurationFault, ConfigurationReport};
@@ -103,6 +103,8 @@ impl Configurator {
         *allotment = allot(&observed.objects, &allotment, &self.data_ports);
         let mut known = facts(&observed.objects, &observed.cluster);
         known.ports = Some(allotment.clone());
+        known.now = unix_seconds(SystemTime::now());
+        known.before = Some(Arc::clone(&self.lock().snapshot));
         let planned = plan(&observed.objects, &known);
         let faults = unresolved(&planned);
         let snapshot = Arc::new(planned.snapshot);

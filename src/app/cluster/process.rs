@@ -81,7 +81,7 @@ mod tests {
     use crate::drain::Coordinator;
     use crate::model::{
         AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Member, ObjectName, Policy,
-        Snapshot, Target,
+        Snapshot, Target, UpstreamTls,
     };
 
     #[tokio::test(start_paused = true)]
@@ -100,6 +100,7 @@ mod tests {
                 policy: Policy::RoundRobin,
                 admin_state: AdminState::Enabled,
                 draining: DrainPolicy::default(),
+                tls: UpstreamTls::No,
                 send_proxy: None,
             }],
             ..Snapshot::default()

@@ -262,6 +262,7 @@ fn pods(pods: &[(&str, Option<Stopping>)]) -> Arc<Snapshot> {
         policy: Policy::RoundRobin,
         admin_state: AdminState::Enabled,
         draining: DrainPolicy::default(),
+        tls: crate::model::UpstreamTls::No,
         send_proxy: None,
     };
     Arc::new(Snapshot {

@@ -26,7 +26,10 @@ pub fn facts(objects: &Objects, cluster: &Cluster) -> Facts {
         let service = (&*name.namespace, &*slice.service);
         slices.entry(service).or_default().push((name, slice));
     }
-    let mut facts = Facts::default();
+    let mut facts = Facts {
+        secrets: Arc::clone(&cluster.secrets),
+        ..Facts::default()
+    };
     for object in &objects.backends {
         let metadata = &object.metadata;
         let name = name_of(metadata.namespace.as_ref(), metadata.name.as_ref());

@@ -70,6 +70,7 @@ pub(super) fn cluster(pods: Vec<Pod>, slices: Vec<Vec<SliceEndpoint>>) -> Cluste
             .map(|pod| (pod.name.clone(), Arc::new(pod)))
             .collect(),
         nodes: BTreeMap::new(),
+        secrets: Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::{EndpointProtocol, ProxyVersion};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::http2::{NoStream, request_for_endpoint};
 use crate::proxy::proxy_protocol::Addresses;
+use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
 
@@ -59,7 +60,7 @@ pub(in crate::proxy) async fn connect(
 ) -> Option<Link> {
     match outbound.protocol {
         EndpointProtocol::Http1 => {
-            let stream = upstream.connect_telling(told).await.ok()?;
+            let stream = upstream.connect_telling(told, &worker.buffers).await.ok()?;
             worker.stats().upstream_connects.add(1);
             Some(http1(worker, stream, outbound, told))
         }
@@ -67,12 +68,7 @@ pub(in crate::proxy) async fn connect(
     }
 }
 
-fn http1(
-    worker: &Worker,
-    stream: tokio::net::TcpStream,
-    outbound: &Outbound<'_>,
-    told: Told,
-) -> Link {
+fn http1(worker: &Worker, stream: Transport, outbound: &Outbound<'_>, told: Told) -> Link {
     let buffer = Buffer::new(&worker.buffers);
     let client = told.map(|(_, client)| client);
     let link = Http1Link::new(stream, buffer, outbound.head, outbound.chunked, client);

@@ -4,9 +4,6 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::net::TcpStream;
-
 use super::link::{LinkFault, Received};
 use super::piece::{Piece, Then};
 use crate::proxy::buffer::Buffer;
@@ -17,11 +14,13 @@ use crate::proxy::http1::{
 };
 use crate::proxy::http2::trailers;
 use crate::proxy::proxy_protocol::Addresses;
+use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
+use bytes::Bytes;
 
 /// One exchange's use of a connection.
 pub(in crate::proxy) struct Http1Link {
-    stream: TcpStream,
+    stream: Transport,
     /// Read and not used yet.
     buffer: Buffer,
     out: Outgoing,
@@ -42,7 +41,7 @@ pub(in crate::proxy) struct Http1Link {
 impl Http1Link {
     /// `head` is that of the request, `chunked` says how its body goes.
     pub(in crate::proxy) fn new(
-        stream: TcpStream,
+        stream: Transport,
         buffer: Buffer,
         head: &[u8],
         chunked: bool,
@@ -214,7 +213,7 @@ impl Http1Link {
     }
 
     /// The connection and what was read from it, for a tunnel.
-    pub(in crate::proxy) fn into_parts(self) -> (TcpStream, Buffer) {
+    pub(in crate::proxy) fn into_parts(self) -> (Transport, Buffer) {
         (self.stream, self.buffer)
     }
 }

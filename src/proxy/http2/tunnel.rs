@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use super::requester::Requester;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::exchange::{Caller, Piece};
+use crate::proxy::transport::Transport;
 use crate::proxy::worker::Control;
 
 /// How a tunnel ended.
@@ -38,7 +38,7 @@ enum Up {
 /// Moves bytes both ways until both sides have closed, or one has broken off.
 pub(super) async fn run(
     caller: &mut Requester,
-    endpoint: (TcpStream, Buffer),
+    endpoint: (Transport, Buffer),
     control: &Control,
 ) -> Ended {
     let (mut endpoint, mut received) = endpoint;
@@ -58,8 +58,7 @@ pub(super) async fn run(
     })
     .await;
     if ended != Ended::Closed {
-        // Fails only where the socket is gone already.
-        let _ = socket2::SockRef::from(&endpoint).set_linger(Some(std::time::Duration::ZERO));
+        endpoint.reset();
     }
     ended
 }
@@ -71,7 +70,7 @@ fn gone() -> io::Error {
 fn poll_up(
     up: &mut Up,
     caller: &mut Requester,
-    endpoint: &mut TcpStream,
+    endpoint: &mut Transport,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     loop {
@@ -85,6 +84,7 @@ fn poll_up(
                 };
             }
             Up::Writing(bytes, written) if *written == bytes.len() => {
+                ready!(Pin::new(&mut *endpoint).poll_flush(cx))?;
                 caller.passed_on(bytes.len());
                 *up = Up::Reading;
             }
@@ -107,7 +107,7 @@ fn poll_up(
 fn poll_down(
     over: &mut bool,
     caller: &mut Requester,
-    endpoint: &mut TcpStream,
+    endpoint: &mut Transport,
     received: &mut Buffer,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {

@@ -17,6 +17,7 @@ use super::pick::{Picked, pick};
 use super::router::{Destination, listener_serves};
 use super::sni::Alert;
 use super::stats::{Counter, TcpEnds};
+use super::transport::Transport;
 use super::tunnel::{self, reset_on_close};
 use super::worker::{Registered, Shutdown, Site, View, Worker};
 use crate::gate::InFlight;
@@ -48,7 +49,7 @@ enum End {
 
 /// An endpoint that took the connection.
 struct Reached {
-    stream: TcpStream,
+    stream: Transport,
     in_flight: InFlight<Picked>,
     /// How long the tunnel may be idle.
     idle: Option<Duration>,
@@ -173,10 +174,11 @@ impl Connection {
         &self,
         in_flight: &InFlight<Picked>,
         limit: Duration,
-    ) -> Option<Result<TcpStream, NotReached>> {
+    ) -> Option<Result<Transport, NotReached>> {
         let Picked(upstream, tells) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.origin.addresses(&self.stream)));
-        let connecting = tokio::time::timeout(limit, upstream.connect_telling(told));
+        let connecting =
+            tokio::time::timeout(limit, upstream.connect_telling(told, &self.worker.buffers));
         let mut connecting = std::pin::pin!(connecting);
         poll_fn(|cx| {
             if self.registered.control.cut.get() {
@@ -238,7 +240,7 @@ fn choose(site: &Site, host: Option<&str>) -> Result<WeightedBackend, End> {
             .ok_or(End::Unserved),
         Protocol::TlsPassthrough => by_host(site, host.unwrap_or_default()),
         // The port was given to another listener meanwhile.
-        Protocol::Http => Err(End::Refused),
+        Protocol::Http | Protocol::Https => Err(End::Refused),
     }
 }
 

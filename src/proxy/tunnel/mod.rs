@@ -35,6 +35,11 @@ pub(super) trait Side: AsyncRead + AsyncWrite + Unpin {
 
     /// The socket, where what is read and written is just what goes over it: such bytes may be spliced.
     fn plain(&self) -> Option<&TcpStream>;
+
+    /// Makes the close that follows a reset.
+    fn reset(&mut self) {
+        reset_on_close(self.socket());
+    }
 }
 
 impl Side for TcpStream {
@@ -88,8 +93,8 @@ pub(super) async fn run<C: Side, E: Side>(
     })
     .await;
     if ended != Ended::Closed {
-        reset_on_close(client.socket());
-        reset_on_close(endpoint.socket());
+        client.reset();
+        endpoint.reset();
     }
     ended
 }

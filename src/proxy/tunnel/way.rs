@@ -96,6 +96,8 @@ impl<'a> Way<'a> {
             self.buffer.consume(count);
             self.moved += count as u64;
         }
+        // What TLS has taken may still be with it.
+        ready!(Pin::new(&mut *sink).poll_flush(cx))?;
         while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
             let sink = sink.socket();
             ready!(sink.poll_write_ready(cx))?;

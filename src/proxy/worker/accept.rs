@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Worker;
 use super::connections::Registered;
 use super::introduced;
+use super::secure;
 use super::view::{Site, View};
 use crate::model::Protocol;
 use crate::proxy::connection_counts::Admitted;
@@ -20,6 +21,7 @@ use crate::proxy::http1::driver;
 use crate::proxy::keep_alive;
 use crate::proxy::origin::Origin;
 use crate::proxy::tcp;
+use crate::proxy::transport::Transport;
 use crate::proxy::tunnel::reset_on_close;
 
 /// How long after the kernel stopped taking handshakes the last of them may still come into the queue.
@@ -181,13 +183,19 @@ impl Arrived {
                 let refused = self.refused;
                 let mut connection = self.http(origin);
                 if refused {
-                    tokio::task::spawn_local(async move { connection.refuse().await });
+                    let answer = driver::too_many();
+                    tokio::task::spawn_local(async move { connection.refuse(&answer).await });
                 } else {
                     tokio::task::spawn_local(async move {
                         if connection.serve().await {
                             connection.serve_http2().await;
                         }
                     });
+                }
+            }
+            Protocol::Https => {
+                if let Some(connection) = self.https(origin) {
+                    tokio::task::spawn_local(connection.serve());
                 }
             }
             Protocol::Tcp | Protocol::TlsPassthrough => {
@@ -199,7 +207,24 @@ impl Arrived {
     }
 
     pub(super) fn http(self, origin: Origin) -> driver::Connection {
-        driver::Connection::new(self.stream, origin, self.port, self.worker, self.registered)
+        let stream = Transport::Plain(self.stream);
+        driver::Connection::new(stream, origin, self.port, self.worker, self.registered)
+    }
+
+    /// `None` for one too many: to tell its client would take the handshake, most of what serving it costs. And
+    /// where TLS cannot be served: it is never served in clear text.
+    pub(super) fn https(self, origin: Origin) -> Option<secure::Connection> {
+        let site = self.worker.view().site(self.port)?;
+        let terminator = site.tls.clone().filter(|_| !self.refused)?;
+        Some(secure::Connection {
+            stream: self.stream,
+            origin,
+            port: self.port,
+            terminator,
+            patience: site.load_balancer().timeouts.request_head,
+            worker: self.worker,
+            registered: self.registered,
+        })
     }
 
     /// `None` for one too many: there are no words for that.

@@ -12,6 +12,7 @@ use super::Shutdown;
 use super::accept::Arrived;
 use super::view::Site;
 use crate::model::Protocol;
+use crate::proxy::http1::driver;
 use crate::proxy::origin::Origin;
 use crate::proxy::proxy_protocol::{Addresses, NoHeader, receive};
 use crate::proxy::timer::Timer;
@@ -46,9 +47,14 @@ pub(super) async fn serve(arrived: Arrived, site: Rc<Site>, peer: SocketAddr) {
             let refused = arrived.refused;
             let mut connection = Box::new(arrived.http(origin));
             if refused {
-                Box::pin(connection.refuse()).await;
+                Box::pin(connection.refuse(&driver::too_many())).await;
             } else if Box::pin(connection.serve()).await {
                 connection.serve_http2().await;
+            }
+        }
+        Protocol::Https => {
+            if let Some(connection) = arrived.https(origin) {
+                Box::pin(connection.serve()).await;
             }
         }
         Protocol::Tcp | Protocol::TlsPassthrough => {

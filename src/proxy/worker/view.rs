@@ -10,12 +10,13 @@ use super::Worker;
 use crate::gate::Gate;
 use crate::model::{
     Backend, EndpointId, EndpointProtocol, EndpointSpec, Listener, LoadBalancer, ObjectName,
-    Snapshot,
+    Snapshot, UpstreamTls,
 };
 use crate::proxy::balance::{Balancer, Candidate};
 use crate::proxy::connection_counts::ConnectionCounts;
 use crate::proxy::router::Router;
-use crate::proxy::upstream::Upstream;
+use crate::proxy::tls::{Configs, Terminator};
+use crate::proxy::upstream::{Spoken, Upstream};
 
 /// A configuration with the live parts it needs.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ pub(in crate::proxy) struct Publication {
     pub(in crate::proxy) snapshot: Arc<Snapshot>,
     pub(in crate::proxy) gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
     pub(in crate::proxy) counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
+    pub(in crate::proxy) tls: Arc<Configs>,
 }
 
 /// The configuration as this worker runs it.
@@ -42,6 +44,8 @@ pub(in crate::proxy) struct Site {
     /// For connections whose bytes are passed on as they are, where there are any.
     pub(in crate::proxy) streams: Option<Rc<Router>>,
     pub(super) counts: Arc<ConnectionCounts>,
+    /// How TLS ends here, where it does.
+    pub(super) tls: Option<Arc<Terminator>>,
 }
 
 impl Site {
@@ -85,6 +89,10 @@ impl View {
                     router: Rc::clone(&router),
                     streams: streams.clone(),
                     counts: counts.cloned().unwrap_or_default(),
+                    tls: publication
+                        .tls
+                        .listener(&load_balancer.name, &listener.name)
+                        .cloned(),
                 };
                 sites.insert(listener.port, Rc::new(site));
             }
@@ -101,9 +109,18 @@ impl Pool {
         worker: usize,
     ) -> Self {
         let mut endpoints = Vec::with_capacity(backend.endpoints.len());
+        let spoken = match &backend.tls {
+            UpstreamTls::No => Spoken::ClearText,
+            UpstreamTls::Spoken(_) => publication
+                .tls
+                .backend(&backend.name)
+                .map_or(Spoken::Nothing, Spoken::Tls),
+            UpstreamTls::Unresolved => Spoken::Nothing,
+        };
         for spec in &backend.endpoints {
             if let Some(gate) = publication.gates.get(&spec.id) {
                 let upstream = upstreams.keep(spec, gate);
+                upstream.speak(spoken);
                 upstream.set_send_proxy(backend.send_proxy);
                 endpoints.push(upstream);
             }

@@ -129,7 +129,7 @@ fn a_load_balancer_that_does_not_fit_is_refused_with_its_field() {
         (with("").replace("port: 80", "port: 65536"), 5, "spec.listeners[0].port", "65535"),
         (with("").replace("port: 80", "port: '80'"), 5, "spec.listeners[0].port", "found \"80\""),
         (with("").replace("port: 80", "port: 80.5"), 5, "spec.listeners[0].port", "whole number"),
-        (with("").replace("port: 80", "port: 80, protocol: HTTPS"), 5, "spec.listeners[0].protocol", "found \"HTTPS\"; allowed: HTTP"),
+        (with("").replace("port: 80", "port: 80, protocol: SMTP"), 5, "spec.listeners[0].protocol", "found \"SMTP\"; allowed: HTTP"),
         (with("").replace("name: http", "name: HTTP"), 5, "spec.listeners[0].name", "matches"),
         (with("").replace("port: 80", "port: 80, hostname: Shop.example.com"), 5, "spec.listeners[0].hostname", "matches"),
         (with("").replace("port: 80", "port: 80, hostname: 'a.*.b'"), 5, "spec.listeners[0].hostname", "matches"),
@@ -160,6 +160,30 @@ fn a_load_balancer_that_does_not_fit_is_refused_with_its_field() {
     ] {
         refused(&text, line, field, words);
     }
+}
+
+#[test]
+#[rustfmt::skip] // one row a line
+fn a_listeners_tls_that_does_not_fit_is_refused_with_its_field() {
+    let https = |tls: &str| with("").replace("port: 80", &format!("port: 443, protocol: HTTPS{tls}"));
+    for (text, field, words) in [
+        (https(""), "spec.listeners[0].tls", "protocol HTTPS needs a certificate"),
+        (with("").replace("port: 80", "port: 80, tls: {certificateRefs: [{name: a}]}"), "spec.listeners[0].tls", "only with protocol HTTPS"),
+        (https(", tls: {}"), "spec.listeners[0].tls.certificateRefs", "at least one certificate"),
+        (https(", tls: {certificateRefs: []}"), "spec.listeners[0].tls.certificateRefs", "at least one certificate"),
+        (https(", tls: {certificateRefs: [{name: a/b}]}"), "spec.listeners[0].tls.certificateRefs[0].name", "matches"),
+        (https(", tls: {certificateRefs: [{name: ..}]}"), "spec.listeners[0].tls.certificateRefs[0].name", "matches"),
+        (https(", tls: {certificateRefs: [{name: a}, {name: a}]}"), "spec.listeners[0].tls.certificateRefs[1]", "twice"),
+        (https(", tls: {certificateRefs: [{name: a}], clientCARef: {}}"), "spec.listeners[0].tls.clientCARef.name", "missing"),
+        (https(", tls: {certificateRefs: [{name: a}], minVersion: TLS1.1}"), "spec.listeners[0].tls.minVersion", "allowed: TLS1.2, TLS1.3"),
+        (https(", tls: {mode: Passthrough}"), "spec.listeners[0].tls", "protocol HTTPS ends TLS"),
+        (https(", tls: {mode: Passthrough, minVersion: TLS1.3}").replace("HTTPS", "TLS"), "spec.listeners[0].tls.mode", "only with mode Terminate"),
+        (https(", tls: {mode: Passthrough, certificateRefs: [{name: a}]}").replace("HTTPS", "TLS"), "spec.listeners[0].tls.mode", "only with mode Terminate"),
+        (https(", tls: {certificateRefs: [{name: a}], ciphers: x}"), "spec.listeners[0].tls.ciphers", "no such field"),
+    ] {
+        refused(&text, 5, field, words);
+    }
+    admit(&https(", tls: {certificateRefs: [{name: a}, {name: b.c}], clientCARef: {name: d}, minVersion: TLS1.3}")).unwrap();
 }
 
 #[test]
@@ -209,7 +233,13 @@ fn a_backend_that_does_not_fit_is_refused_with_its_field() {
         (be("  static: [{port: 80}]\n"), 5, "spec.static[0].address", "missing"),
         (be("  static: [{address: 10.0.0.7}]\n"), 5, "spec.static[0].port", "missing"),
         (be("  static:\n  - {address: 10.0.0.7, port: 80}\n  - {address: 10.0.0.7, port: 80}\n"), 7, "spec.static[1]", "first is at line 6"),
-        (static_and("  protocol: HTTPS\n"), 6, "spec.protocol", "allowed: HTTP"),
+        (static_and("  protocol: SMTP\n"), 6, "spec.protocol", "allowed: HTTP"),
+        (static_and("  protocol: HTTPS\n"), 4, "spec.tls", "protocol HTTPS needs the name"),
+        (static_and("  tls: {serverName: web}\n"), 6, "spec.tls", "only with protocol HTTPS"),
+        (static_and("  protocol: HTTPS\n  tls: {}\n"), 7, "spec.tls.serverName", "missing"),
+        (static_and("  protocol: HTTPS\n  tls: {serverName: '*.web'}\n"), 7, "spec.tls.serverName", "matches"),
+        (static_and("  protocol: HTTPS\n  tls: {serverName: web, caRef: {name: A}}\n"), 7, "spec.tls.caRef.name", "matches"),
+        (static_and("  protocol: HTTPS\n  tls: {serverName: web, insecure: true}\n"), 7, "spec.tls.insecure", "no such field"),
         (static_and("  adminState: draining\n"), 6, "spec.adminState", "allowed: Enabled, Draining, Disabled"),
         (static_and("  balance: {policy: Hash}\n"), 6, "spec.balance.policy", "allowed: RoundRobin, LeastRequest"),
         (static_and("  connectionDraining: {timeoutSeconds: 9, minSeconds: 10}\n"), 6, "spec.connectionDraining.minSeconds", "minSeconds must not"),

@@ -243,6 +243,7 @@ fn empty_listings(scopes: usize) -> Vec<Seen> {
             Seen::Service(scope, Change::Complete),
             Seen::Slice(scope, Change::Complete),
             Seen::Pod(scope, Change::Complete),
+            Seen::Secret(scope, Change::Complete),
         ]);
     }
     all
@@ -296,7 +297,7 @@ async fn nothing_is_published_before_every_kind_was_listed_everywhere() {
     let played = play(2);
     let mut left = empty_listings(2);
     played.rest().await;
-    assert_eq!(played.source.missing().len(), 6);
+    assert_eq!(played.source.missing().len(), 7);
     let last = left.pop().unwrap();
     for seen in left {
         played.say(seen);
@@ -304,7 +305,7 @@ async fn nothing_is_published_before_every_kind_was_listed_everywhere() {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(played.revision(), 0);
     }
-    assert_eq!(played.source.missing(), ["Pod"]);
+    assert_eq!(played.source.missing(), ["Secret"]);
     played.say(last);
     let first = played.source.first().await;
     assert_eq!(first.revision, 1);

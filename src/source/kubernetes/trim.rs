@@ -18,6 +18,7 @@ use crate::plan::cluster::{
     Container, Family, Node, Pod, PodPort, PodRef, Readiness, Service, ServicePort, Slice,
     SliceEndpoint,
 };
+use crate::plan::tls::Secret;
 
 /// What Kubernetes grants where a pod says nothing.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -245,6 +246,16 @@ fn container_of(container: &core::Container, status: &core::PodStatus) -> Contai
         restarts: own.map_or(0, |own| u32::try_from(own.restart_count).unwrap_or(0)),
         ready: own.is_some_and(|own| own.ready),
     }
+}
+
+/// Its key is checked here, once; the Secret itself is not kept.
+pub(super) fn secret(object: core::Secret) -> Secret {
+    let name = object.metadata.name.unwrap_or_default();
+    let data = object.data.unwrap_or_default();
+    Secret::read(&name, |key| match data.get(key) {
+        Some(content) => Ok(&content.0),
+        None => Err("is missing".to_owned()),
+    })
 }
 
 pub(super) fn node(object: &core::Node) -> Node {

@@ -9,7 +9,8 @@ use super::{ObjectFault, Observed};
 use crate::api;
 use crate::model::ObjectName;
 use crate::plan::cluster::{Cluster, Node, Pod, Service, Slice};
-use crate::plan::{Kind, ObjectRef, Objects};
+use crate::plan::tls::Secret;
+use crate::plan::{Kind, ObjectRef, Objects, Secrets};
 
 /// One step of one watch. The number says which scope it is of: the place of its namespace in the settings.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) enum Seen {
     Service(usize, Change<Service>),
     Slice(usize, Change<Slice>),
     Pod(usize, Change<Pod>),
+    Secret(usize, Change<Secret>),
     Node(Change<Node>),
 }
 
@@ -41,11 +43,14 @@ pub(super) struct View {
     services: Vec<Kept<Service>>,
     slices: Vec<Kept<Slice>>,
     pods: Vec<Kept<Pod>>,
+    secrets: Vec<Kept<Secret>>,
     nodes: Kept<Node>,
     /// UIDs of pods that went and were not told of yet.
     gone: Vec<Arc<str>>,
     /// As they were last published, where none has changed since.
     objects: Option<Arc<Objects>>,
+    /// The same of the Secrets.
+    published_secrets: Option<Arc<Secrets>>,
 }
 
 fn scopes<T>(count: usize) -> Vec<Kept<T>> {
@@ -61,9 +66,18 @@ impl View {
             services: scopes(count),
             slices: scopes(count),
             pods: scopes(count),
+            secrets: scopes(count),
             nodes: Kept::default(),
             gone: Vec::new(),
             objects: None,
+            published_secrets: None,
+        }
+    }
+
+    /// No Secret will be told of.
+    pub fn go_without_secrets(&mut self) {
+        for scope in &mut self.secrets {
+            scope.take(Change::Complete);
         }
     }
 
@@ -75,6 +89,7 @@ impl View {
             ("Service", all_listed(&self.services)),
             ("EndpointSlice", all_listed(&self.slices)),
             ("Pod", all_listed(&self.pods)),
+            ("Secret", all_listed(&self.secrets)),
             ("Node", self.nodes.listed()),
         ];
         let missing = kinds.into_iter().filter(|(_, listed)| !listed);
@@ -95,6 +110,13 @@ impl View {
             Seen::Service(scope, change) => plain(&mut self.services[scope], change),
             Seen::Slice(scope, change) => plain(&mut self.slices[scope], change),
             Seen::Node(change) => plain(&mut self.nodes, change),
+            Seen::Secret(scope, change) => {
+                let urgency = plain(&mut self.secrets[scope], change);
+                if urgency != Urgency::None {
+                    self.published_secrets = None;
+                }
+                urgency
+            }
             Seen::Pod(scope, change) => {
                 let differences = self.pods[scope].take(change).differences;
                 let urgency = differences.iter().map(urgency).max();
@@ -125,6 +147,11 @@ impl View {
             })
         });
         self.objects = Some(Arc::clone(&objects));
+        let secrets = self
+            .published_secrets
+            .take()
+            .unwrap_or_else(|| Arc::new(shared(&self.secrets)));
+        self.published_secrets = Some(Arc::clone(&secrets));
         let nodes = self.nodes.iter();
         let cluster = Cluster {
             services: shared(&self.services),
@@ -133,6 +160,7 @@ impl View {
             nodes: nodes
                 .map(|(name, node)| (Arc::clone(&name.name), Arc::clone(node)))
                 .collect(),
+            secrets,
         };
         Observed {
             objects,

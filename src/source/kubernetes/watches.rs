@@ -20,6 +20,8 @@ use super::view::Seen;
 
 /// A watch is asked for anew after this long, so a connection that died without a word is noticed.
 const WATCH_SECONDS: u32 = 60;
+/// Of the Secrets those that hold certificates: what else is secret is not even asked for.
+const TLS_SECRETS: &str = "type=kubernetes.io/tls";
 /// No answer of the API server is silent for longer: a watch ends before.
 const READ_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
@@ -31,8 +33,12 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
     Client::try_from(config)
 }
 
-/// Everything that is watched, of all namespaces where none is named.
-pub(super) fn all(client: &Client, namespaces: &[String]) -> SelectAll<BoxStream<'static, Seen>> {
+/// Everything that is watched, of all namespaces where none is named; Secrets where `secrets` says so.
+pub(super) fn all(
+    client: &Client,
+    namespaces: &[String],
+    secrets: bool,
+) -> SelectAll<BoxStream<'static, Seen>> {
     let mut streams = SelectAll::new();
     let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
         vec![None]
@@ -46,6 +52,14 @@ pub(super) fn all(client: &Client, namespaces: &[String]) -> SelectAll<BoxStream
         streams.push(place.plain(trim::service, move |c| Seen::Service(scope, c)));
         streams.push(place.plain(trim::slice, move |c| Seen::Slice(scope, c)));
         streams.push(place.plain(trim::pod, move |c| Seen::Pod(scope, c)));
+        if secrets {
+            streams.push(selected(
+                place.api::<core::Secret>(),
+                Some(TLS_SECRETS),
+                |secret| Ok(trim::secret(secret)),
+                move |c| Seen::Secret(scope, c),
+            ));
+        }
     }
     streams.push(steps(
         Api::<core::Node>::all(client.clone()),
@@ -129,7 +143,22 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    selected(api, None, read, seen)
+}
+
+/// The same, of the objects that a field selector finds.
+fn selected<K, T>(
+    api: Api<K>,
+    fields: Option<&str>,
+    read: impl Fn(K) -> Result<T, String> + Send + 'static,
+    seen: impl Fn(Change<T>) -> Seen + Send + 'static,
+) -> BoxStream<'static, Seen>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+{
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    config.field_selector = fields.map(str::to_owned);
     let mut trouble = Trouble {
         kind: K::kind(&()).into_owned(),
         failing: false,

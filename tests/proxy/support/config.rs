@@ -29,6 +29,7 @@ pub struct Config {
     /// The port of the one listener.
     pub port: u16,
     listener: String,
+    secrets: Vec<(String, String)>,
     load_balancer: Vec<String>,
     backends: Vec<(String, Vec<String>, Vec<String>)>,
     flags: Vec<String>,
@@ -40,6 +41,7 @@ impl Config {
         let mut config = Self {
             port: free_port(),
             listener: "protocol: HTTP".to_owned(),
+            secrets: Vec::new(),
             load_balancer: vec!["defaultBackend: {name: web}".to_owned()],
             backends: Vec::new(),
             flags: Vec::new(),
@@ -65,6 +67,21 @@ impl Config {
     pub fn load_balancer(mut self, yaml: &str) -> Self {
         replace(&mut self.load_balancer, yaml);
         self
+    }
+
+    /// Adds a file of a Secret, such as `shop/tls.crt`, or gives one another content.
+    pub fn secret(mut self, file: &str, content: &str) -> Self {
+        self.secrets.retain(|(known, _)| known != file);
+        self.secrets.push((file.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Writes all of it into a folder, the Secrets first.
+    pub fn write_into(&self, folder: &Folder) {
+        for (file, content) in &self.secrets {
+            folder.write(file, content);
+        }
+        folder.write("test.yaml", &self.yaml());
     }
 
     /// Without `defaultBackend`: only routes lead anywhere.
@@ -200,6 +217,7 @@ impl Folder {
     pub fn write(&self, name: &str, text: &str) {
         let new = self.root.path().join("new");
         std::fs::write(&new, text).unwrap();
+        std::fs::create_dir_all(self.config().join(name).parent().unwrap()).unwrap();
         std::fs::rename(new, self.config().join(name)).unwrap();
     }
 }

@@ -38,7 +38,7 @@ impl Lastcall {
     /// Starts lastcall and does not wait.
     pub fn spawn(config: Config) -> Self {
         let folder = Folder::new();
-        folder.write("test.yaml", &config.yaml());
+        config.write_into(&folder);
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let child = run(&folder, metrics, &config);
         Self {
@@ -82,7 +82,7 @@ impl Lastcall {
     /// Writes another configuration into the folder; lastcall watches it. Says nothing about when it counts:
     /// wait for what should be different.
     pub fn reload(&mut self, config: Config) {
-        self.folder.write("test.yaml", &config.yaml());
+        config.write_into(&self.folder);
         self.config = config;
     }
 

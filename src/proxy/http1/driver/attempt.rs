@@ -6,8 +6,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
-
 use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
 use super::attempts::Attempts;
 use super::caller::Body;
@@ -18,6 +16,7 @@ use crate::model::{EndpointProtocol, WeightedBackend};
 use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
+use crate::proxy::transport::Transport;
 use crate::proxy::tunnel;
 use crate::proxy::worker::{Pool, Shutdown, Site, View};
 
@@ -161,7 +160,7 @@ impl Connection {
         &mut self,
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
-    ) -> Result<(TcpStream, bool), Tried> {
+    ) -> Result<(Transport, bool), Tried> {
         let Picked(upstream, tells) = in_flight.endpoint();
         let now = Instant::now();
         // Asked of the socket only where an endpoint wants to know.
@@ -174,8 +173,8 @@ impl Connection {
         }
         let left = attempts.connect_limit(now);
         let connected = {
-            let mut connecting =
-                std::pin::pin!(tokio::time::timeout(left, upstream.connect_telling(told)));
+            let connecting = upstream.connect_telling(told, &self.worker.buffers);
+            let mut connecting = std::pin::pin!(tokio::time::timeout(left, connecting));
             let control = &self.client.registered.control;
             poll_fn(|cx| {
                 if control.cut.get() {
@@ -208,7 +207,7 @@ impl Connection {
     async fn exchange(
         &mut self,
         attempts: &mut Attempts<'_>,
-        stream: TcpStream,
+        stream: Transport,
         kept: bool,
         in_flight: InFlight<Picked>,
     ) -> Tried {

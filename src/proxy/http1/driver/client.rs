@@ -2,14 +2,13 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::super::{
     ClientFields, Field, HeadLimits, RequestFault, RequestHead, may_complete, parse_request,
@@ -22,12 +21,13 @@ use crate::proxy::origin::Origin;
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
+use crate::proxy::transport::{Transport, has_unread};
 use crate::proxy::worker::{Control, Registered, Shutdown, Worker};
 
 /// A client's socket and buffers; they live as long as the connection and are used again by each of its
 /// requests.
 pub(super) struct Client {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Transport,
     /// Who it is: its own address, or the one that a proxy told of it.
     pub(super) peer: SocketAddr,
     /// Where a proxy says that it connected to.
@@ -65,17 +65,18 @@ pub(super) enum HeadRead {
 
 impl Client {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Transport,
         origin: Origin,
         worker: Rc<Worker>,
         registered: Registered,
     ) -> Self {
         let peer = origin.source;
+        let scheme = if stream.is_secure() { "https" } else { "http" };
         Self {
             stream,
             peer,
             destination: origin.destination.map(Box::new),
-            told: ClientFields::new(peer.ip(), "http", false),
+            told: ClientFields::new(peer.ip(), scheme, false),
             buffer: Buffer::new(&worker.buffers),
             fields: Vec::new(),
             out: Outgoing::default(),
@@ -98,7 +99,7 @@ impl Client {
             source: self.peer,
             destination: self.destination.as_deref().copied(),
         };
-        origin.addresses(&self.stream)
+        origin.addresses(self.stream.socket())
     }
 
     /// Lets the worker wake this connection's task.
@@ -153,7 +154,7 @@ impl Client {
                             if !closing {
                                 ready!(self.timer.poll_until(waits_from + timeouts.idle, cx));
                             }
-                            if has_unread(&self.stream) {
+                            if has_unread(self.stream.socket()) {
                                 // The runtime has not heard of it yet; it will, and wakes us.
                                 return Poll::Pending;
                             }
@@ -222,21 +223,31 @@ impl Client {
     }
 
     /// Makes the close that follows a reset, so that the client can tell that its response is not whole.
-    pub(super) fn reset(&self) {
-        // Fails only where the socket is gone already.
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    pub(super) fn reset(&mut self) {
+        self.stream.reset();
+    }
+
+    /// Ends a connection of which nothing is to be read any more. In clear text the close says it; TLS has to
+    /// (RFC 8446 section 6.1), or its client takes what it got for cut off.
+    pub(super) async fn close(&mut self) {
+        if !self.stream.is_secure() {
+            return;
+        }
+        let deadline = Instant::now() + LINGER_SILENCE;
+        poll_fn(|cx| {
+            if self.worker.shutdown() == Shutdown::Cut {
+                return Poll::Ready(());
+            }
+            match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => self.timer.poll_until(deadline, cx),
+            }
+        })
+        .await;
     }
 
     /// Writes what is in `out`, with data from `source`.
     pub(super) fn poll_out(&mut self, source: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.out.poll_write(source, &mut self.stream, cx)
     }
-}
-
-/// Whether the kernel has bytes of the client: what the runtime knows is as old as its last look, and closing
-/// with unread input would reset a client that had sent its request before.
-fn has_unread(stream: &TcpStream) -> bool {
-    let mut byte = [MaybeUninit::uninit()];
-    let read = socket2::SockRef::from(stream).peek(&mut byte);
-    matches!(read, Ok(count) if count > 0)
 }

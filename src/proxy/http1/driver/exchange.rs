@@ -8,8 +8,6 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::net::TcpStream;
-
 use super::super::{
     BodyFault, ClientConnection, Event, RequestBody, RequestHead, ResponseFraming, Reuse,
     UpstreamEnd, after_response,
@@ -24,26 +22,27 @@ use crate::gate::InFlight;
 use crate::model::{ClientTimeouts, RouteTimeouts};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::pick::Picked;
+use crate::proxy::transport::Transport;
 use crate::proxy::worker::Worker;
 
 /// A connection to an endpoint, in use.
 #[derive(Debug)]
 pub(super) struct Link {
     /// `None` once it went back to its pool.
-    stream: Option<TcpStream>,
+    stream: Option<Transport>,
     /// Read from the endpoint and not used yet.
     pub(super) buffer: Buffer,
 }
 
 impl Link {
-    pub(super) fn new(stream: TcpStream, buffer: Buffer) -> Self {
+    pub(super) fn new(stream: Transport, buffer: Buffer) -> Self {
         Self {
             stream: Some(stream),
             buffer,
         }
     }
 
-    fn take_stream(&mut self) -> Option<TcpStream> {
+    fn take_stream(&mut self) -> Option<Transport> {
         self.stream.take()
     }
 
@@ -69,7 +68,7 @@ impl Link {
     }
 
     /// The connection and what was read from it, for a tunnel.
-    pub(super) fn into_parts(self) -> Option<(TcpStream, Buffer)> {
+    pub(super) fn into_parts(self) -> Option<(Transport, Buffer)> {
         Some((self.stream?, self.buffer))
     }
 }
@@ -191,7 +190,7 @@ impl<'a> Exchange<'a> {
         state: &'a mut ClientConnection,
         worker: &'a Worker,
         task: Task<'a>,
-        stream: TcpStream,
+        stream: Transport,
         in_flight: InFlight<Picked>,
         now: Instant,
     ) -> Self {
@@ -289,11 +288,7 @@ impl<'a> Exchange<'a> {
             return;
         };
         // What is carried on its way to the client is the response's own; anything beyond is nobody's.
-        let pending = if self.client.out.is_empty() {
-            0
-        } else {
-            self.client.out.consumed()
-        };
+        let pending = self.client.out.consumed();
         let end = UpstreamEnd {
             request_sent: self.upload == Upload::Done,
             response_finished: true,

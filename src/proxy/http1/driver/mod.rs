@@ -18,14 +18,13 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use tokio::net::TcpStream;
-
 use super::{ClientConnection, Event, Next, RequestFault, RequestHead};
 use crate::model::{ClientTimeouts, WeightedBackend};
 use crate::proxy::http2;
 use crate::proxy::origin::Origin;
 use crate::proxy::respond::Answer;
 use crate::proxy::router::{Destination, listener_serves};
+use crate::proxy::transport::Transport;
 use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
 use client::{Client, HeadRead};
 
@@ -47,7 +46,7 @@ pub struct Connection {
 impl Connection {
     /// A connection just accepted.
     pub(in crate::proxy) fn new(
-        stream: TcpStream,
+        stream: Transport,
         origin: Origin,
         port: u16,
         worker: Rc<Worker>,
@@ -62,19 +61,17 @@ impl Connection {
         }
     }
 
-    /// Turns the client away: there are too many connections.
-    pub async fn refuse(&mut self) {
+    /// Turns the client away with this answer, whatever it asks.
+    pub async fn refuse(&mut self, answer: &Answer) {
         self.client.register().await;
-        let answer = Answer::new(429, "too many connections to this load balancer").retry_after(1);
         let timeouts = ClientTimeouts::default();
-        let sent = self.client.send(&answer, true, true, timeouts.write).await;
+        let sent = self.client.send(answer, true, true, timeouts.write).await;
         if sent.is_ok() {
             self.client.linger().await;
         }
     }
 
-    /// Serves requests until the connection ends.
-    /// True where the client has begun to speak HTTP/2: [`Connection::serve_http2`] goes on.
+    /// Serves requests until the connection ends. True where the client has begun to speak HTTP/2: [`Connection::serve_http2`] goes on.
     pub async fn serve(&mut self) -> bool {
         self.serve_http1().await;
         self.http2
@@ -103,7 +100,9 @@ impl Connection {
             next = match next {
                 Next::ReadHead | Next::ReadWhatIsHere => match self.read_head(next).await {
                     Some(next) => next,
-                    None => return,
+                    // The bytes and the socket go on.
+                    None if self.http2 => return,
+                    None => Next::Close,
                 },
                 Next::Linger => {
                     self.client.linger().await;
@@ -114,7 +113,10 @@ impl Connection {
                     return;
                 }
                 // A tunnel ends with its connection; the others do not follow an exchange.
-                Next::Close | Next::Tunnel | Next::Continue | Next::Answer => return,
+                Next::Close | Next::Tunnel | Next::Continue | Next::Answer => {
+                    self.client.close().await;
+                    return;
+                }
             };
         }
     }
@@ -309,6 +311,11 @@ pub(in crate::proxy) fn destination(
         }
         Destination::None => Err(Answer::new(404, "no route for this host and path")),
     }
+}
+
+/// What a client is told whose connection is one too many.
+pub(in crate::proxy) fn too_many() -> Answer {
+    Answer::new(429, "too many connections to this load balancer").retry_after(1)
 }
 
 /// Whether a response that goes out now is to say that the connection closes, because the process is going
