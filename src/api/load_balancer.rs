@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draining::ConnectionDraining;
 use super::duration::GatewayDuration;
+use super::route_match::RouteMatch;
 use super::status::LoadBalancerStatus;
 use super::upstream::{Retry, UpstreamTimeouts};
 
@@ -90,8 +91,9 @@ pub struct LoadBalancerSpec {
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.port == b.port))")
         .message("two listeners of a LoadBalancer must not have the same port"))]
     pub listeners: Vec<Listener>,
-    /// Which requests go where. The most specific match wins: the longest host name, then the longest
-    /// path; then the first.
+    /// Which requests go where. The most specific match wins: the longest host name, then an exact path,
+    /// then a regular expression, then the longest prefix; then one with a method, with more headers, with
+    /// more of the query; then the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "atomic"))]
     pub routes: Vec<Route>,
@@ -190,44 +192,6 @@ pub struct Route {
     /// What is tried again. Wins over the Backend's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-}
-
-/// What a request must be like.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RouteMatch {
-    /// What its path must be like.
-    pub path: PathMatch,
-}
-
-/// What a path must be like.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PathMatch {
-    /// How the value is compared.
-    #[serde(rename = "type", default)]
-    pub kind: PathMatchType,
-    /// The path, from its leading slash. With Prefix whole segments count: /api is for /api and
-    /// /api/x, not for /apix.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
-    #[x_kube(
-        validation = Rule::new(
-            "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && !self.endsWith('/.') && !self.endsWith('/..')")
-            .message("value must not have empty, '.' or '..' segments"),
-        validation = Rule::new(
-            "!self.contains('?') && !self.contains('#') && !self.contains('%2f') && !self.contains('%2F')")
-            .message("value must be a path only: no '?', no '#', no '%2F'"),
-    )]
-    pub value: String,
-}
-
-/// Prefix compares whole segments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
-pub enum PathMatchType {
-    /// The path begins with these segments.
-    #[default]
-    Prefix,
 }
 
 /// A Backend and its share.

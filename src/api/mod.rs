@@ -12,6 +12,7 @@ pub mod load_balancer;
 pub mod pods;
 pub mod pre_stop;
 pub mod protection;
+pub mod route_match;
 pub mod status;
 pub mod upstream;
 

@@ -5,19 +5,23 @@
 //! when a hold is let go, [`grace`] how long a pod may be held at all. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
 
 pub mod drain;
+pub mod expression;
 pub mod grace;
 pub mod histogram;
 pub mod identity;
 pub mod release;
 pub mod report;
+pub mod route;
 pub mod snapshot;
 pub mod target;
 pub mod totals;
 
+pub use expression::{Expression, ExpressionFault};
 pub use identity::{EndpointId, Member, ObjectName};
+pub use route::{Match, NamedPattern, PathPattern, Route, ValuePattern};
 pub use snapshot::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointSpec, HostPattern, LastEndpoint,
-    Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts, Snapshot,
-    Stopping, WeightedBackend,
+    Limits, Listener, LoadBalancer, Policy, Protocol, Retry, RouteTimeouts, Snapshot, Stopping,
+    WeightedBackend,
 };
 pub use target::Target;

@@ -12,6 +12,7 @@ pub mod cluster;
 mod draining;
 mod load_balancer;
 mod ports;
+mod routes;
 mod verdict;
 
 #[cfg(test)]
@@ -27,7 +28,8 @@ use crate::model::{EndpointSpec, ObjectName, Snapshot};
 
 use allotment::Allotment;
 use ports::Ports;
-pub use verdict::{Condition, ConditionKind, Verdict};
+pub use routes::route_faults;
+pub use verdict::{Condition, ConditionKind, Fault, Verdict};
 
 /// Everything users wrote, in any order.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -174,14 +174,27 @@ fn a_route_that_does_not_fit_is_refused_with_its_field() {
         (route("backends: [{name: a, weight: -1}]"), "spec.routes[0].backends[0].weight", "from 0 to 1000000"),
         (route(&format!("{{{to}, hostnames: [a, a]}}")), "spec.routes[0].hostnames[1]", "twice"),
         (route(&format!("{{{to}, hostnames: ['http://a']}}")), "spec.routes[0].hostnames[0]", "matches"),
-        (route(&format!("{{{to}, matches: [{{}}]}}")), "spec.routes[0].matches[0].path", "missing"),
-        (route(&format!("{{{to}, matches: [{{path: {{value: api}}}}]}}")), "spec.routes[0].matches[0].path.value", "matches"),
+        (route(&format!("{{{to}, matches: [{{}}]}}")), "spec.routes[0].matches[0]", "at least one of path, method, headers and query"),
+        (route(&format!("{{{to}, matches: [{{path: {{value: api}}}}]}}")), "spec.routes[0].matches[0].path.value", "must begin with '/'"),
         (route(&format!("{{{to}, matches: [{{path: {{value: /a//b}}}}]}}")), "spec.routes[0].matches[0].path.value", "empty"),
         (route(&format!("{{{to}, matches: [{{path: {{value: /a/../b}}}}]}}")), "spec.routes[0].matches[0].path.value", "'..'"),
         (route(&format!("{{{to}, matches: [{{path: {{value: /a/.}}}}]}}")), "spec.routes[0].matches[0].path.value", "'.'"),
         (route(&format!("{{{to}, matches: [{{path: {{value: '/a?b'}}}}]}}")), "spec.routes[0].matches[0].path.value", "'?'"),
         (route(&format!("{{{to}, matches: [{{path: {{value: /a%2fb}}}}]}}")), "spec.routes[0].matches[0].path.value", "%2F"),
-        (route(&format!("{{{to}, matches: [{{path: {{type: Exact, value: /a}}}}]}}")), "spec.routes[0].matches[0].path.type", "allowed: Prefix"),
+        (route(&format!("{{{to}, matches: [{{path: {{type: Exact, value: '/a#b'}}}}]}}")), "spec.routes[0].matches[0].path.value", "'#'"),
+        (route(&format!("{{{to}, matches: [{{path: {{type: exact, value: /a}}}}]}}")), "spec.routes[0].matches[0].path.type", "allowed: Exact, Prefix, RegularExpression"),
+        (route(&format!("{{{to}, matches: [{{path: {{value: '/a b'}}}}]}}")), "spec.routes[0].matches[0].path.value", "matches"),
+        (route(&format!("{{{to}, matches: [{{path: {{type: RegularExpression, value: '/a('}}}}]}}")), "spec.routes[0].matches[0].path.value", "unclosed group"),
+        (route(&format!("{{{to}, matches: [{{path: {{type: RegularExpression, value: '/((a{{100}}){{100}}){{100}}'}}}}]}}")), "spec.routes[0].matches[0].path.value", "too large"),
+        (route(&format!("{{{to}, matches: [{{method: get}}]}}")), "spec.routes[0].matches[0].method", "allowed: GET, HEAD, POST"),
+        (route(&format!("{{{to}, matches: [{{headers: [{{name: a}}]}}]}}")), "spec.routes[0].matches[0].headers[0].value", "missing"),
+        (route(&format!("{{{to}, matches: [{{headers: [{{name: 'a b', value: x}}]}}]}}")), "spec.routes[0].matches[0].headers[0].name", "matches"),
+        (route(&format!("{{{to}, matches: [{{headers: [{{name: host, value: x}}]}}]}}")), "spec.routes[0].matches[0].headers[0].name", "use hostnames"),
+        (route(&format!("{{{to}, matches: [{{headers: [{{name: a, value: x}}, {{name: a, value: y}}]}}]}}")), "spec.routes[0].matches[0].headers[1]", "twice"),
+        (route(&format!("{{{to}, matches: [{{headers: [{{name: a, type: RegularExpression, value: '['}}]}}]}}")), "spec.routes[0].matches[0].headers[0].value", "character class"),
+        (route(&format!("{{{to}, matches: [{{query: [{{value: x}}]}}]}}")), "spec.routes[0].matches[0].query[0].name", "missing"),
+        (route(&format!("{{{to}, matches: [{{query: [{{name: a, type: Prefix, value: x}}]}}]}}")), "spec.routes[0].matches[0].query[0].type", "allowed: Exact, RegularExpression"),
+        (route(&format!("{{{to}, matches: [{{query: [{{name: a, type: RegularExpression, value: '*'}}]}}]}}")), "spec.routes[0].matches[0].query[0].value", "repetition"),
         (route(&format!("{{{to}, timeouts: {{connect: 0s}}}}")), "spec.routes[0].timeouts.connect", "longer than 0s"),
         (route(&format!("{{{to}, timeouts: {{backendIdle: 0s}}}}")), "spec.routes[0].timeouts.backendIdle", "longer than 0s"),
         (route(&format!("{{{to}, retry: {{attempts: 11}}}}")), "spec.routes[0].retry.attempts", "from 0 to 10"),
@@ -189,8 +202,13 @@ fn a_route_that_does_not_fit_is_refused_with_its_field() {
     ] {
         refused(&text, 7, field, words);
     }
-    let ok = route(&format!("{{{to}, timeouts: {{request: 0s, responseHead: 0s}}, hostnames: ['*.a.b']}}"));
-    admit(&ok).unwrap();
+    for ok in [
+        "timeouts: {request: 0s, responseHead: 0s}, hostnames: ['*.a.b']",
+        "matches: [{path: {type: RegularExpression, value: '(/a|/b//).*'}, method: GET}]",
+        "matches: [{headers: [{name: X_a, value: 'x y'}], query: [{name: 'a b', value: ''}]}]",
+    ] {
+        admit(&route(&format!("{{{to}, {ok}}}"))).unwrap();
+    }
 }
 
 #[test]

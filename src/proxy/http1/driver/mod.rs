@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::{ClientConnection, Event, Next, RequestHead};
 use crate::model::ClientTimeouts;
 use crate::proxy::respond::Answer;
-use crate::proxy::router::{Destination, listener_serves};
+use crate::proxy::router::{Asked, Destination, listener_serves};
 use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
 use client::{Client, HeadRead};
 
@@ -222,12 +222,20 @@ impl Connection {
         if !listener_serves(&site.listener, &host) {
             return Err(Answer::new(404, "no route for this host"));
         }
-        match site.router.route(&host, head.path(bytes)) {
+        let asked = Asked {
+            host: &host,
+            path: head.path(bytes),
+            query: head.query(bytes),
+            method: head.method_text.of(bytes),
+            fields: &self.client.fields,
+            buf: bytes,
+        };
+        match site.router.route(&asked) {
             Destination::To(choice) => Ok(choice),
             Destination::Unresolved => {
                 Err(Answer::new(503, "the backend of this route does not exist").retry_after(1))
             }
-            Destination::None => Err(Answer::new(404, "no route for this host and path")),
+            Destination::None => Err(Answer::new(404, "no route for this request")),
         }
     }
 

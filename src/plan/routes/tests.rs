@@ -1,0 +1,88 @@
+//! What becomes of routes, by examples.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Plans these routes beside a Backend called `web`.
+fn planned(routes: &Value) -> Routes {
+    let spec = json!({"listeners": [{"name": "http", "port": 80}], "routes": routes});
+    let spec: api::LoadBalancerSpec = serde_json::from_value(spec).unwrap();
+    let web = json!({
+        "apiVersion": api::API_VERSION, "kind": "Backend", "metadata": {"name": "web"},
+        "spec": {"static": []},
+    });
+    let web: api::Backend = serde_json::from_value(web).unwrap();
+    let name = |name| ObjectName::new("default", name);
+    plan(&name("shop"), &spec, &[(name("web"), &web)])
+}
+
+fn expression(text: &str) -> Expression {
+    Expression::new(text).unwrap()
+}
+
+#[test]
+fn the_schemas_defaults_are_the_models() {
+    assert_eq!(route_timeouts([None, None]), RouteTimeouts::default());
+}
+
+#[test]
+fn what_a_route_matches_is_planned_as_it_is_written() {
+    let planned = planned(&json!([{
+        "matches": [
+            {"path": {"type": "Exact", "value": "/a/"}, "method": "PATCH"},
+            {"path": {"type": "RegularExpression", "value": "/[ab]"}},
+            {"headers": [{"name": "X-A", "value": "1"}],
+             "query": [{"name": "q", "type": "RegularExpression", "value": "[0-9]+"}]},
+        ],
+        "backends": [{"name": "web"}],
+    }]));
+    let exact = Match {
+        path: PathPattern::Exact("/a/".into()),
+        method: Some("PATCH".into()),
+        ..Match::all()
+    };
+    let by_expression = Match {
+        path: PathPattern::Expression(expression("/[ab]")),
+        ..Match::all()
+    };
+    let named = |name: &str, value| NamedPattern {
+        name: name.into(),
+        value,
+    };
+    let conditions = Match {
+        headers: vec![named("X-A", ValuePattern::Exact("1".into()))],
+        query: vec![named("q", ValuePattern::Expression(expression("[0-9]+")))],
+        ..Match::all()
+    };
+    assert_eq!(
+        planned.routes[0].matches,
+        [exact, by_expression, conditions]
+    );
+    assert_eq!(planned.invalid, []);
+}
+
+/// Law 4: the doors do not let it through; a webhook that was away would have.
+#[test]
+fn a_match_that_is_none_takes_only_itself_out_of_service() {
+    let bad = json!({"path": {"type": "RegularExpression", "value": "/("}});
+    let worse = json!({
+        "path": {"value": "/b"},
+        "headers": [{"name": "a", "type": "RegularExpression", "value": "["}],
+    });
+    let planned = planned(&json!([
+        {"matches": [bad, {"path": {"value": "/a"}}], "backends": [{"name": "web"}]},
+        {"matches": [worse], "backends": [{"name": "web"}]},
+    ]));
+    assert_eq!(planned.routes[0].matches, [Match::prefix("/a")]);
+    assert_eq!(planned.routes[1].matches, [], "and not everything");
+    let fields: Vec<&str> = planned.invalid.iter().map(|f| f.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.routes[0].matches[0].path.value",
+            "spec.routes[1].matches[0].headers[0].value"
+        ]
+    );
+    assert!(planned.resolved.met);
+}
