@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draining::ConnectionDraining;
 use super::duration::GatewayDuration;
+use super::filter::Filter;
 use super::route_match::RouteMatch;
 use super::status::LoadBalancerStatus;
 use super::upstream::{Retry, UpstreamTimeouts};
@@ -165,11 +166,25 @@ pub enum ListenerProtocol {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.backends) && size(self.backends) > 0")
-        .message("backends: a route needs at least one backend").field_path(".backends"),
+    validation = Rule::new(
+        "(has(self.backends) && size(self.backends) > 0) || (has(self.filters) && self.filters.exists(f, has(f.redirect)))")
+        .message("backends: a route needs at least one backend, or a redirect").field_path(".backends"),
     validation = Rule::new(
         "!has(self.backends) || size(self.backends) == 0 || self.backends.exists(b, b.weight > 0)")
         .message("backends: at least one must have a weight above 0").field_path(".backends"),
+    validation = Rule::new(
+        "!has(self.filters) || !self.filters.exists(f, has(f.redirect)) || !has(self.backends) || size(self.backends) == 0")
+        .message("backends: a route with a redirect has none").field_path(".backends"),
+    validation = Rule::new(
+        "!has(self.filters) || !self.filters.exists(f, has(f.redirect)) || self.filters.all(f, has(f.redirect))")
+        .message("filters: what no endpoint gets cannot be changed: beside a redirect there is none of them")
+        .field_path(".filters"),
+    validation = Rule::new(
+        "!has(self.filters) || (self.filters.filter(f, has(f.requestHeaders)).size() <= 1 && self.filters.filter(f, has(f.responseHeaders)).size() <= 1 && self.filters.filter(f, has(f.redirect)).size() <= 1 && self.filters.filter(f, has(f.rewrite)).size() <= 1)")
+        .message("filters: each of them at most once").field_path(".filters"),
+    validation = Rule::new(
+        "!has(self.filters) || !has(self.matches) || !self.filters.exists(f, (has(f.redirect) && has(f.redirect.path) && f.redirect.path.type == 'ReplacePrefixMatch') || (has(f.rewrite) && has(f.rewrite.path) && f.rewrite.path.type == 'ReplacePrefixMatch')) || self.matches.all(m, !has(m.path) || m.path.type == 'Prefix')")
+        .message("filters: ReplacePrefixMatch needs matches by Prefix only").field_path(".filters"),
 )]
 pub struct Route {
     /// Hosts it is for, names or wildcards such as *.example.com; all where empty.
@@ -181,7 +196,11 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub matches: Vec<RouteMatch>,
-    /// Backends its requests go to, each by its share.
+    /// What is done with its requests beside: each at most once, in whatever order they stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub filters: Vec<Filter>,
+    /// Backends its requests go to, each by its share. None with a redirect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend(
         "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod crd;
 pub mod draining;
 pub mod duration;
+pub mod filter;
 pub mod load_balancer;
 pub mod pods;
 pub mod pre_stop;

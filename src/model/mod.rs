@@ -6,6 +6,7 @@
 
 pub mod drain;
 pub mod expression;
+pub mod filter;
 pub mod grace;
 pub mod histogram;
 pub mod identity;
@@ -17,6 +18,7 @@ pub mod target;
 pub mod totals;
 
 pub use expression::{Expression, ExpressionFault};
+pub use filter::{FieldEdits, Filters, PathChange, Redirect, Rewrite, Scheme};
 pub use identity::{EndpointId, Member, ObjectName};
 pub use route::{Match, NamedPattern, PathPattern, Route, ValuePattern};
 pub use snapshot::{

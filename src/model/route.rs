@@ -1,6 +1,9 @@
 //! One route of a LoadBalancer, as plain values: which requests it is for, and where they go.
 
+use std::sync::Arc;
+
 use super::expression::Expression;
+use super::filter::Filters;
 use super::snapshot::{HostPattern, WeightedBackend};
 
 /// Which requests go where.
@@ -10,6 +13,8 @@ pub struct Route {
     pub hostnames: Vec<HostPattern>,
     /// It is for requests that fit any of these; for none where there are none.
     pub matches: Vec<Match>,
+    /// What is done with its requests beside; shared with the workers' routers.
+    pub filters: Option<Arc<Filters>>,
     /// Where its requests go, by weight. Empty where nothing resolved: the route answers 503.
     pub backends: Vec<WeightedBackend>,
 }

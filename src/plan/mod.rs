@@ -10,6 +10,7 @@ pub mod allotment;
 mod backend;
 pub mod cluster;
 mod draining;
+mod filters;
 mod load_balancer;
 mod ports;
 mod routes;

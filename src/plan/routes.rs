@@ -8,6 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
+use super::filters;
 use super::verdict::{Condition, ConditionKind, Fault};
 use crate::api::{self, load_balancer as written, route_match};
 use crate::model::{
@@ -20,7 +21,9 @@ use crate::model::{
 pub fn route_faults(spec: &api::LoadBalancerSpec) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (at, route) in spec.routes.iter().enumerate() {
-        matches(route, &format!("spec.routes[{at}]"), &mut faults);
+        let field = format!("spec.routes[{at}]");
+        matches(route, &field, &mut faults);
+        filters::plan(&route.filters, &field, &mut faults);
     }
     faults
 }
@@ -84,6 +87,7 @@ impl References<'_> {
             routes.push(Route {
                 hostnames: Vec::new(),
                 matches: vec![Match::all()],
+                filters: None,
                 backends: Vec::new(),
             });
         }
@@ -100,12 +104,17 @@ impl References<'_> {
                 self.find(&wanted.name, wanted.weight, Some(route), &field)
             })
             .collect();
+        let before = self.invalid.len();
+        let filters = filters::plan(&route.filters, field, &mut self.invalid);
+        // A route whose filters are not those that were meant serves nothing.
+        let sound = self.invalid.len() == before;
         // What is left and takes nothing serves nothing.
-        let serves = backends.iter().any(|backend| backend.weight > 0);
+        let serves = sound && backends.iter().any(|backend| backend.weight > 0);
         let hostnames = route.hostnames.iter();
         Route {
             hostnames: hostnames.map(|h| HostPattern::new(h)).collect(),
             matches: matches(route, field, &mut self.invalid),
+            filters: filters.filter(|_| sound),
             backends: if serves { backends } else { Vec::new() },
         }
     }

@@ -3,6 +3,8 @@
 pub mod balance;
 pub mod buffer;
 pub mod connection_counts;
+mod destination;
+pub mod filters;
 pub mod http1;
 mod keep_alive;
 pub mod listener;

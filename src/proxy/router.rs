@@ -18,10 +18,12 @@ mod rule;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::balance::RoundRobin;
+use super::filters::Filtered;
 use super::http1::Field;
-use crate::model::{HostPattern, Listener, LoadBalancer, Route, WeightedBackend};
+use crate::model::{Filters, HostPattern, Listener, LoadBalancer, Route, WeightedBackend};
 use paths::Paths;
 use rule::Rule;
 
@@ -44,6 +46,7 @@ pub struct Router {
 struct Choice {
     backends: Vec<WeightedBackend>,
     turn: RoundRobin,
+    filters: Option<Arc<Filters>>,
 }
 
 /// What a request is matched by.
@@ -63,15 +66,28 @@ pub struct Asked<'a> {
     pub buf: &'a [u8],
 }
 
-/// Where a request goes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Destination {
-    /// To this Backend.
-    To(WeightedBackend),
-    /// A route matches, but none of its Backends resolved: 503.
-    Unresolved,
-    /// No route matches, and there is no default: 404.
-    None,
+/// The route that a request fits, or the default.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    choice: &'a Choice,
+    prefix: usize,
+}
+
+impl<'a> Found<'a> {
+    /// The Backend whose turn it is; `None` where none of the route's is there: 503.
+    pub fn backend(&self) -> Option<WeightedBackend> {
+        let backends = &self.choice.backends;
+        let taken = |at: usize| backends[at].weight > 0;
+        let at = self.choice.turn.turn(backends.len(), taken)?;
+        Some(backends[at])
+    }
+
+    /// What else the route does with the request.
+    pub fn filtered(&self) -> Option<Filtered<'a>> {
+        let filters = self.choice.filters.as_deref()?;
+        let prefix = self.prefix;
+        Some(Filtered { filters, prefix })
+    }
 }
 
 /// The rule that a request fits.
@@ -84,19 +100,12 @@ struct Hit {
 }
 
 impl Choice {
-    fn new(backends: &[WeightedBackend], start: usize) -> Self {
+    fn new(backends: &[WeightedBackend], filters: Option<&Arc<Filters>>, start: usize) -> Self {
         let weights: Vec<u32> = backends.iter().map(|b| b.weight).collect();
         Self {
             backends: backends.to_vec(),
             turn: RoundRobin::over(&weights, start),
-        }
-    }
-
-    fn next(&self) -> Destination {
-        let taken = |at: usize| self.backends[at].weight > 0;
-        match self.turn.turn(self.backends.len(), taken) {
-            Some(at) => Destination::To(self.backends[at]),
-            None => Destination::Unresolved,
+            filters: filters.cloned(),
         }
     }
 }
@@ -105,14 +114,16 @@ impl Router {
     /// The routes of `load_balancer`. `start` spreads the workers over weighted Backends.
     pub fn new(load_balancer: &LoadBalancer, start: usize) -> Self {
         let routes = load_balancer.routes.iter();
-        let choice = |route: &Route| Choice::new(&route.backends, start);
+        let choice = |r: &Route| Choice::new(&r.backends, r.filters.as_ref(), start);
         let mut router = Self {
             exact: HashMap::new(),
             suffix: HashMap::new(),
             suffix_dots: 0,
             any: Paths::default(),
             choices: routes.map(choice).collect(),
-            default: load_balancer.default_backend.map(|b| Choice::new(&[b], 0)),
+            default: load_balancer
+                .default_backend
+                .map(|backend| Choice::new(&[backend], None, 0)),
         };
         for (at, route) in load_balancer.routes.iter().enumerate() {
             router.add(at, route);
@@ -150,15 +161,13 @@ impl Router {
         hosts.entry(name.clone()).or_default()
     }
 
-    /// Where a request goes.
-    pub fn route(&self, asked: &Asked<'_>) -> Destination {
-        match self.find(asked) {
-            Some(hit) => self.choices[hit.route].next(),
-            None => self
-                .default
-                .as_ref()
-                .map_or(Destination::None, Choice::next),
-        }
+    /// Where a request goes; `None` where no route is for it and there is no default: 404.
+    pub fn route(&self, asked: &Asked<'_>) -> Option<Found<'_>> {
+        let (choice, prefix) = match self.find(asked) {
+            Some(hit) => (&self.choices[hit.route], hit.prefix),
+            None => (self.default.as_ref()?, 0),
+        };
+        Some(Found { choice, prefix })
     }
 
     /// The most specific rule that it fits.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::{FieldEdits, Filters, PathChange, Redirect, Rewrite, Scheme};
 
 /// Plans these routes beside a Backend called `web`.
 fn planned(routes: &Value) -> Routes {
@@ -85,4 +86,79 @@ fn a_match_that_is_none_takes_only_itself_out_of_service() {
         ]
     );
     assert!(planned.resolved.met);
+}
+
+#[test]
+fn filters_are_planned_as_they_are_written() {
+    let planned = planned(&json!([
+        {
+            "filters": [
+                {"requestHeaders": {
+                    "set": [{"name": "X-Set", "value": "1"}],
+                    "add": [{"name": "X-Add", "value": "a b"}],
+                    "remove": ["X-Gone"],
+                }},
+                {"rewrite": {"hostname": "inner", "path": {"type": "ReplaceFullPath", "value": "/x"}}},
+                {"responseHeaders": {"remove": ["Server"]}},
+            ],
+            "backends": [{"name": "web"}],
+        },
+        {"filters": [{"redirect": {"scheme": "https", "statusCode": 308,
+            "path": {"type": "ReplacePrefixMatch", "value": "/v2/"}}}]},
+        {"backends": [{"name": "web"}]},
+    ]));
+    let pair = |name: &str, value: &str| (name.into(), value.into());
+    let first = planned.routes[0].filters.as_deref().unwrap();
+    assert_eq!(
+        *first,
+        Filters {
+            request: Some(FieldEdits {
+                dropped: vec!["x-set".into(), "x-gone".into()],
+                written: vec![pair("X-Set", "1"), pair("X-Add", "a b")],
+            }),
+            response: Some(FieldEdits {
+                dropped: vec!["server".into()],
+                written: vec![],
+            }),
+            redirect: None,
+            rewrite: Some(Rewrite {
+                hostname: Some("inner".into()),
+                path: Some(PathChange::Full("/x".into())),
+            }),
+        }
+    );
+    let redirect = planned.routes[1].filters.as_ref().unwrap();
+    assert_eq!(
+        redirect.redirect,
+        Some(Redirect {
+            scheme: Some(Scheme::Https),
+            hostname: None,
+            port: None,
+            path: Some(PathChange::Prefix("/v2".into())),
+            status: 308,
+        })
+    );
+    assert_eq!(planned.routes[2].filters, None);
+    assert_eq!(planned.invalid, []);
+}
+
+/// The schema does not let it through; what is written to a socket is not left to one door alone.
+#[test]
+fn a_filter_that_would_break_a_message_takes_its_route_out_of_service() {
+    for (edits, field) in [
+        (json!({"set": [{"name": "A\r\nB", "value": "1"}]}), "set"),
+        (json!({"set": [{"name": "A", "value": "1\r\nB: 2"}]}), "set"),
+        (json!({"add": [{"name": "A", "value": " 1"}]}), "add"),
+        (json!({"add": [{"name": "Content-Length", "value": "1"}]}), "add"),
+        (json!({"remove": ["X_Forwarded_For"]}), "remove"),
+        (json!({"remove": [""]}), "remove"),
+    ] {
+        let planned = planned(&json!([
+            {"filters": [{"requestHeaders": edits}], "backends": [{"name": "web"}]}
+        ]));
+        let route = &planned.routes[0];
+        assert!(route.backends.is_empty() && route.filters.is_none());
+        let field = format!("spec.routes[0].filters[0].requestHeaders.{field}");
+        assert_eq!(planned.invalid[0].field, field);
+    }
 }

@@ -22,6 +22,7 @@ fn matching(hosts: &[&str], matches: Vec<Match>, backends: Vec<WeightedBackend>)
     Route {
         hostnames: hosts.iter().map(|h| HostPattern::new(h)).collect(),
         matches,
+        filters: None,
         backends,
     }
 }
@@ -71,10 +72,8 @@ fn goes(router: &Router, host: &str, path: &str) -> Option<usize> {
 }
 
 fn sent(router: &Router, host: &str, line: &str, fields: &str) -> Option<usize> {
-    match asking(host, line, fields, |asked| router.route(asked)) {
-        Destination::To(choice) => Some(choice.backend),
-        Destination::Unresolved | Destination::None => None,
-    }
+    let found = asking(host, line, fields, |asked| router.route(asked));
+    found?.backend().map(|choice| choice.backend)
 }
 
 fn exact(path: &str) -> Match {
@@ -237,8 +236,8 @@ fn what_nothing_matches_goes_to_the_default_or_nowhere() {
     let only = || vec![route(&["a"], &["/"], vec![to(0, 1)])];
     assert_eq!(goes(&router(only(), Some(7)), "b", "/"), Some(7));
     let router = router(only(), None);
-    let destination = asking("b", "GET /", "", |asked| router.route(asked));
-    assert_eq!(destination, Destination::None);
+    let found = asking("b", "GET /", "", |asked| router.route(asked));
+    assert!(found.is_none());
 }
 
 #[test]
@@ -250,8 +249,8 @@ fn a_route_without_matches_is_for_nothing() {
 #[test]
 fn a_route_whose_backends_are_unresolved_does_not_fall_to_the_default() {
     let router = router(vec![route(&["a"], &["/"], vec![])], Some(7));
-    let destination = asking("a", "GET /", "", |asked| router.route(asked));
-    assert_eq!(destination, Destination::Unresolved);
+    let found = asking("a", "GET /", "", |asked| router.route(asked));
+    assert_eq!(found.expect("the route").backend(), None);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use super::attempts::Attempts;
 use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
 use super::{Connection, on};
 use crate::gate::InFlight;
-use crate::model::WeightedBackend;
+use crate::proxy::destination::Chosen;
+use crate::proxy::filters::Filtered;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
 use crate::proxy::tunnel;
@@ -40,10 +41,11 @@ impl Connection {
         site: &Site,
         head: &RequestHead,
         length: usize,
-        choice: &WeightedBackend,
+        chosen: &Chosen<'_>,
     ) -> Next {
-        self.write_forward(site, head);
+        self.write_forward(site, head, chosen.filtered);
         self.client.buffer.consume(length);
+        let choice = &chosen.backend;
         let pool = &view.pools[choice.backend];
         let load_balancer = site.load_balancer();
         let task = Task {
@@ -53,6 +55,7 @@ impl Connection {
             body_limit: load_balancer.limits.body_bytes,
             deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
             upgrade: head.upgrade.is_some(),
+            edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
         };
         match self.ask(pool, Attempts::new(choice, task)).await {
             Ok(next) => next,
@@ -97,7 +100,12 @@ impl Connection {
     }
 
     /// Writes the head for the endpoint.
-    fn write_forward(&mut self, site: &Site, head: &RequestHead) {
+    fn write_forward(
+        &mut self,
+        site: &Site,
+        head: &RequestHead,
+        filtered: Option<Filtered<'_>>,
+    ) {
         let peer = self.client.peer.ip();
         let mut trusted = site.load_balancer().trusted_proxies.iter();
         self.client
@@ -117,6 +125,7 @@ impl Connection {
             request_id: std::str::from_utf8(&id).unwrap_or_default(),
             default_host: local.as_deref().unwrap_or_default(),
             pass_expect: true,
+            filtered,
         };
         self.client.forward.reset();
         let (bytes, out) = (self.client.buffer.filled(), &mut self.client.forward.front);

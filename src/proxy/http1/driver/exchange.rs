@@ -22,7 +22,7 @@ use super::relay::BodyRelay;
 use super::upload::Upload;
 use super::{closing, on};
 use crate::gate::{Gate, InFlight};
-use crate::model::{ClientTimeouts, RouteTimeouts};
+use crate::model::{ClientTimeouts, FieldEdits, RouteTimeouts};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
@@ -96,6 +96,8 @@ pub(super) struct Task<'a> {
     pub(super) deadline: Option<Instant>,
     /// An upgrade is asked of the endpoint.
     pub(super) upgrade: bool,
+    /// What the route changes of the response's fields.
+    pub(super) edits: Option<&'a FieldEdits>,
 }
 
 /// How an attempt ended.

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 
 use super::{ClientConnection, Event, Next, RequestHead};
 use crate::model::ClientTimeouts;
+use crate::proxy::destination::{Chosen, Request, destination};
 use crate::proxy::respond::Answer;
-use crate::proxy::router::{Asked, Destination, listener_serves};
 use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
 use client::{Client, HeadRead};
 
@@ -156,7 +156,9 @@ impl Connection {
         match self.destination(site, head) {
             Ok(choice) => self.forward(view, site, head, length, &choice).await,
             Err(answer) => {
-                self.worker.stats().refused.add(1);
+                if answer.status >= 400 {
+                    self.worker.stats().refused.add(1);
+                }
                 self.client.buffer.consume(length);
                 self.answer_ourselves(&answer, head, &site.load_balancer().timeouts)
                     .await
@@ -196,47 +198,14 @@ impl Connection {
     }
 
     /// Where the request goes, or what we say ourselves.
-    fn destination(
-        &self,
-        site: &Site,
-        head: &RequestHead,
-    ) -> Result<crate::model::WeightedBackend, Answer> {
-        let limits = &site.load_balancer().limits;
-        if let (super::RequestBody::Length(length), Some(limit)) = (head.body, limits.body_bytes)
-            && length > limit
-        {
-            return Err(Answer::new(
-                413,
-                format!("the body is longer than {limit} bytes"),
-            ));
-        }
-        // RFC 9110 section 7.6.2: the last hop answers itself.
-        if head.max_forwards == Some(0) {
-            return Err(match head.method {
-                super::Method::Options => Answer::new(200, "").with_field("Allow: OPTIONS"),
-                _ => Answer::new(405, "TRACE is not answered here").with_field("Allow: OPTIONS"),
-            });
-        }
-        let bytes = self.client.buffer.filled();
-        let host = head.host_name(bytes);
-        if !listener_serves(&site.listener, &host) {
-            return Err(Answer::new(404, "no route for this host"));
-        }
-        let asked = Asked {
-            host: &host,
-            path: head.path(bytes),
-            query: head.query(bytes),
-            method: head.method_text.of(bytes),
+    fn destination<'s>(&self, site: &'s Site, head: &RequestHead) -> Result<Chosen<'s>, Answer> {
+        let request = Request {
+            head,
+            buf: self.client.buffer.filled(),
             fields: &self.client.fields,
-            buf: bytes,
+            client: &self.client.told,
         };
-        match site.router.route(&asked) {
-            Destination::To(choice) => Ok(choice),
-            Destination::Unresolved => {
-                Err(Answer::new(503, "the backend of this route does not exist").retry_after(1))
-            }
-            Destination::None => Err(Answer::new(404, "no route for this request")),
-        }
+        destination(site, &request)
     }
 
     /// Sends a response of our own in place of an endpoint's. Whatever is left of the request's body is

@@ -1,0 +1,101 @@
+//! Where a request goes, or what is answered in an endpoint's place. Knows no sockets: asked by the drivers
+//! of every version of HTTP once a head is there.
+
+use super::filters::{Filtered, Origin, location};
+use super::http1::{ClientFields, Field, Method, RequestBody, RequestHead};
+use super::respond::Answer;
+use super::router::{Asked, listener_serves};
+use super::worker::Site;
+use crate::model::{Redirect, WeightedBackend};
+
+/// A request's head, whose spans point into `buf`, and who sent it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) buf: &'a [u8],
+    pub(super) fields: &'a [Field],
+    pub(super) client: &'a ClientFields,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen<'a> {
+    pub(super) backend: WeightedBackend,
+    /// What is done with it on the way; `None` for nearly every route.
+    pub(super) filtered: Option<Filtered<'a>>,
+}
+
+/// Where the request goes, or what we say ourselves.
+pub(super) fn destination<'s>(
+    site: &'s Site,
+    request: &Request<'_>,
+) -> Result<Chosen<'s>, Answer> {
+    let Request { head, buf, .. } = *request;
+    let limits = &site.load_balancer().limits;
+    if let (RequestBody::Length(length), Some(limit)) = (head.body, limits.body_bytes)
+        && length > limit
+    {
+        let detail = format!("the body is longer than {limit} bytes");
+        return Err(Answer::new(413, detail));
+    }
+    // RFC 9110 section 7.6.2: the last hop answers itself.
+    if head.max_forwards == Some(0) {
+        return Err(match head.method {
+            Method::Options => Answer::new(200, "").with_field("Allow: OPTIONS"),
+            _ => Answer::new(405, "TRACE is not answered here").with_field("Allow: OPTIONS"),
+        });
+    }
+    let host = head.host_name(buf);
+    if !listener_serves(&site.listener, &host) {
+        return Err(Answer::new(404, "no route for this host"));
+    }
+    let asked = Asked {
+        host: &host,
+        path: head.path(buf),
+        query: head.query(buf),
+        method: head.method_text.of(buf),
+        fields: request.fields,
+        buf,
+    };
+    let Some(found) = site.router.route(&asked) else {
+        return Err(Answer::new(404, "no route for this request"));
+    };
+    let filtered = found.filtered();
+    if let Some(filtered) = filtered {
+        answered_here(filtered, request, &asked)?;
+    }
+    let Some(backend) = found.backend() else {
+        let answer = Answer::new(503, "the backend of this route does not exist");
+        return Err(answer.retry_after(1));
+    };
+    Ok(Chosen { backend, filtered })
+}
+
+/// What the route's filters answer in an endpoint's place.
+fn answered_here(
+    filtered: Filtered<'_>,
+    request: &Request<'_>,
+    asked: &Asked<'_>,
+) -> Result<(), Answer> {
+    match &filtered.filters.redirect {
+        Some(redirect) => Err(redirected(redirect, filtered.prefix, request, asked)),
+        None => Ok(()),
+    }
+}
+
+fn redirected(
+    redirect: &Redirect,
+    prefix: usize,
+    request: &Request<'_>,
+    asked: &Asked<'_>,
+) -> Answer {
+    let origin = Origin {
+        scheme: request.client.scheme(),
+        host: asked.host,
+        port: request.head.port,
+        path: asked.path,
+        query: asked.query,
+    };
+    let location = location(redirect, prefix, &origin);
+    Answer::new(redirect.status, "").with_field(format!("Location: {location}"))
+}
