@@ -5,6 +5,7 @@ use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::duration::GatewayDuration;
 use super::load_balancer::SUBDOMAIN;
 use super::route_match::{FIELD_NAME, FIELD_VALUE};
 
@@ -47,8 +48,8 @@ pub fn is_reserved(name: &str) -> bool {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new(
-        "[has(self.requestHeaders), has(self.responseHeaders), has(self.redirect), has(self.rewrite)].exists_one(x, x)")
-        .message("a filter is exactly one of requestHeaders, responseHeaders, redirect and rewrite"),
+        "[has(self.requestHeaders), has(self.responseHeaders), has(self.redirect), has(self.rewrite), has(self.rateLimit)].exists_one(x, x)")
+        .message("a filter is exactly one of requestHeaders, responseHeaders, redirect, rewrite and rateLimit"),
 )]
 pub struct Filter {
     /// Changes fields of the request before an endpoint gets it.
@@ -65,6 +66,9 @@ pub struct Filter {
     /// still say what the client asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// Answers requests that come too soon with 429 and Retry-After.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Changes to fields. Not to those that say how a message ends or who the client is (Content-Length,
@@ -214,4 +218,48 @@ pub enum PathChangeType {
     ReplaceFullPath,
     /// The prefix that the route matched. Only where each match of the route is by Prefix.
     ReplacePrefixMatch,
+}
+
+/// How many requests the route takes, in each replica of lastcall by itself: with three replicas that get
+/// their share each, three times as many in all. What was counted counts on when the configuration changes,
+/// unless this limit or what its route is for does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.interval) > duration('0s') && duration(self.interval) <= duration('1h')")
+        .message("interval must be longer than 0s and at most 1h").field_path(".interval"),
+)]
+pub struct RateLimit {
+    /// So many requests in each interval.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests: u32,
+    /// A duration such as 1s or 1m, at most 1h. Requests are spread over it: 60 in 1m are one each second,
+    /// beyond what may come at once.
+    #[serde(default = "one_second")]
+    pub interval: GatewayDuration,
+    /// So many may come at once after a time without any. As many as requests where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
+    /// What is counted apart.
+    #[serde(default)]
+    pub per: LimitPer,
+}
+
+/// The interval where none is written.
+fn one_second() -> GatewayDuration {
+    GatewayDuration::from_secs(1)
+}
+
+/// What is counted apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum LimitPer {
+    /// Each client by its address, in IPv6 by the first 64 bits of it. Behind trustedProxies the client is
+    /// the last in X-Forwarded-For that is none of them. Some 16000 clients are remembered; of more those
+    /// that were slowest are forgotten.
+    #[default]
+    Client,
+    /// Nothing: all requests of the route are counted together.
+    Route,
 }

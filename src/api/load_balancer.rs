@@ -176,11 +176,11 @@ pub enum ListenerProtocol {
         "!has(self.filters) || !self.filters.exists(f, has(f.redirect)) || !has(self.backends) || size(self.backends) == 0")
         .message("backends: a route with a redirect has none").field_path(".backends"),
     validation = Rule::new(
-        "!has(self.filters) || !self.filters.exists(f, has(f.redirect)) || self.filters.all(f, has(f.redirect))")
-        .message("filters: what no endpoint gets cannot be changed: beside a redirect there is none of them")
+        "!has(self.filters) || !self.filters.exists(f, has(f.redirect)) || self.filters.all(f, has(f.redirect) || has(f.rateLimit))")
+        .message("filters: no endpoint gets what is redirected: only rateLimit goes beside a redirect")
         .field_path(".filters"),
     validation = Rule::new(
-        "!has(self.filters) || (self.filters.filter(f, has(f.requestHeaders)).size() <= 1 && self.filters.filter(f, has(f.responseHeaders)).size() <= 1 && self.filters.filter(f, has(f.redirect)).size() <= 1 && self.filters.filter(f, has(f.rewrite)).size() <= 1)")
+        "!has(self.filters) || (self.filters.filter(f, has(f.requestHeaders)).size() <= 1 && self.filters.filter(f, has(f.responseHeaders)).size() <= 1 && self.filters.filter(f, has(f.redirect)).size() <= 1 && self.filters.filter(f, has(f.rewrite)).size() <= 1 && self.filters.filter(f, has(f.rateLimit)).size() <= 1)")
         .message("filters: each of them at most once").field_path(".filters"),
     validation = Rule::new(
         "!has(self.filters) || !has(self.matches) || !self.filters.exists(f, (has(f.redirect) && has(f.redirect.path) && f.redirect.path.type == 'ReplacePrefixMatch') || (has(f.rewrite) && has(f.rewrite.path) && f.rewrite.path.type == 'ReplacePrefixMatch')) || self.matches.all(m, !has(m.path) || m.path.type == 'Prefix')")

@@ -1,6 +1,8 @@
 //! What a route does with its requests beside sending them somewhere, as plain values. Checked by `plan`,
 //! applied by `proxy`.
 
+use std::time::Duration;
+
 /// The filters of one route; what is absent is not done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filters {
@@ -12,6 +14,30 @@ pub struct Filters {
     pub redirect: Option<Redirect>,
     /// Changes to the request's host and path, before an endpoint gets them.
     pub rewrite: Option<Rewrite>,
+    /// How many requests it takes.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// How many requests are taken, in one process; those that come too soon get 429.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many in each `interval`, at least one.
+    pub requests: u32,
+    /// See `requests`; at most an hour.
+    pub interval: Duration,
+    /// So many may come at once, after a time without any; at least one, at most a million.
+    pub burst: u32,
+    /// What is counted apart.
+    pub per: LimitPer,
+}
+
+/// What is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitPer {
+    /// Each client: an IPv4 address, or a network of 64 bits in IPv6.
+    Client,
+    /// Nothing: all requests of the route are counted together.
+    Route,
 }
 
 /// Changes to the fields of a message.

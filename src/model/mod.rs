@@ -18,7 +18,9 @@ pub mod target;
 pub mod totals;
 
 pub use expression::{Expression, ExpressionFault};
-pub use filter::{FieldEdits, Filters, PathChange, Redirect, Rewrite, Scheme};
+pub use filter::{
+    FieldEdits, Filters, LimitPer, PathChange, RateLimit, Redirect, Rewrite, Scheme,
+};
 pub use identity::{EndpointId, Member, ObjectName};
 pub use route::{Match, NamedPattern, PathPattern, Route, ValuePattern};
 pub use snapshot::{

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::verdict::Fault;
 use crate::api::filter as written;
-use crate::model::filter::{FieldEdits, Filters, PathChange, Redirect, Rewrite, Scheme};
+use crate::model::filter::{
+    FieldEdits, Filters, LimitPer, PathChange, RateLimit, Redirect, Rewrite, Scheme,
+};
 
 /// The filters of the route called `field`; `None` where there are none. What is wrong with them is added to
 /// `faults`: the doors do not let such a route through.
@@ -35,6 +37,9 @@ pub(super) fn plan(
                 hostname: rewrite.hostname.as_deref().map(Into::into),
                 path: rewrite.path.as_ref().map(path_change),
             });
+        }
+        if let Some(limit) = &one.rate_limit {
+            filters.rate_limit = Some(rate_limit(limit));
         }
     }
     Some(Arc::new(filters))
@@ -95,6 +100,18 @@ fn redirect_of(redirect: &written::Redirect) -> Redirect {
         port: redirect.port,
         path: redirect.path.as_ref().map(path_change),
         status: redirect.status_code,
+    }
+}
+
+fn rate_limit(limit: &written::RateLimit) -> RateLimit {
+    RateLimit {
+        requests: limit.requests,
+        interval: limit.interval.get(),
+        burst: limit.burst.unwrap_or(limit.requests),
+        per: match limit.per {
+            written::LimitPer::Client => LimitPer::Client,
+            written::LimitPer::Route => LimitPer::Route,
+        },
     }
 }
 

@@ -1,8 +1,12 @@
 //! Where a request goes, or what is answered in an endpoint's place. Knows no sockets: asked by the drivers
 //! of every version of HTTP once a head is there.
 
+use std::net::IpAddr;
+use std::time::Instant;
+
 use super::filters::{Filtered, Origin, location};
 use super::http1::{ClientFields, Field, Method, RequestBody, RequestHead};
+use super::rate_limit::{Limiter, client_address};
 use super::respond::Answer;
 use super::router::{Asked, listener_serves};
 use super::worker::Site;
@@ -15,6 +19,8 @@ pub(super) struct Request<'a> {
     pub(super) buf: &'a [u8],
     pub(super) fields: &'a [Field],
     pub(super) client: &'a ClientFields,
+    /// Who connected.
+    pub(super) peer: IpAddr,
 }
 
 /// Where a request goes.
@@ -62,7 +68,12 @@ pub(super) fn destination<'s>(
     };
     let filtered = found.filtered();
     if let Some(filtered) = filtered {
-        answered_here(filtered, request, &asked)?;
+        if let Some(limiter) = found.limiter() {
+            in_time(limiter, site, request)?;
+        }
+        if let Some(redirect) = &filtered.filters.redirect {
+            return Err(redirected(redirect, filtered.prefix, request, &asked));
+        }
     }
     let Some(backend) = found.backend() else {
         let answer = Answer::new(503, "the backend of this route does not exist");
@@ -71,16 +82,19 @@ pub(super) fn destination<'s>(
     Ok(Chosen { backend, filtered })
 }
 
-/// What the route's filters answer in an endpoint's place.
-fn answered_here(
-    filtered: Filtered<'_>,
-    request: &Request<'_>,
-    asked: &Asked<'_>,
-) -> Result<(), Answer> {
-    match &filtered.filters.redirect {
-        Some(redirect) => Err(redirected(redirect, filtered.prefix, request, asked)),
-        None => Ok(()),
-    }
+/// Takes the request, unless it comes too soon.
+fn in_time(limiter: &Limiter, site: &Site, request: &Request<'_>) -> Result<(), Answer> {
+    let client = if limiter.is_per_client() {
+        let trusted = &site.load_balancer().trusted_proxies;
+        client_address(request.peer, trusted, request.buf, request.fields)
+    } else {
+        request.peer
+    };
+    limiter.take(client, Instant::now()).map_err(|wait| {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        Answer::new(429, "too many requests").retry_after(seconds)
+    })
 }
 
 fn redirected(

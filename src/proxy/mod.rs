@@ -8,6 +8,7 @@ pub mod filters;
 pub mod http1;
 mod keep_alive;
 pub mod listener;
+pub mod rate_limit;
 pub mod respond;
 pub mod rng;
 pub mod router;

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use super::balance::RoundRobin;
 use super::filters::Filtered;
 use super::http1::Field;
+use super::rate_limit::Limiter;
 use crate::model::{Filters, HostPattern, Listener, LoadBalancer, Route, WeightedBackend};
 use paths::Paths;
 use rule::Rule;
@@ -47,6 +48,7 @@ struct Choice {
     backends: Vec<WeightedBackend>,
     turn: RoundRobin,
     filters: Option<Arc<Filters>>,
+    limiter: Option<Arc<Limiter>>,
 }
 
 /// What a request is matched by.
@@ -88,6 +90,11 @@ impl<'a> Found<'a> {
         let prefix = self.prefix;
         Some(Filtered { filters, prefix })
     }
+
+    /// What counts the route's requests, where they are limited.
+    pub fn limiter(&self) -> Option<&'a Limiter> {
+        self.choice.limiter.as_deref()
+    }
 }
 
 /// The rule that a request fits.
@@ -106,13 +113,19 @@ impl Choice {
             backends: backends.to_vec(),
             turn: RoundRobin::over(&weights, start),
             filters: filters.cloned(),
+            limiter: None,
         }
     }
 }
 
 impl Router {
-    /// The routes of `load_balancer`. `start` spreads the workers over weighted Backends.
-    pub fn new(load_balancer: &LoadBalancer, start: usize) -> Self {
+    /// The routes of `load_balancer`, with the limiters of those that are limited. `start` spreads the workers
+    /// over weighted Backends.
+    pub fn new(
+        load_balancer: &LoadBalancer,
+        limiters: &[(usize, Arc<Limiter>)],
+        start: usize,
+    ) -> Self {
         let routes = load_balancer.routes.iter();
         let choice = |r: &Route| Choice::new(&r.backends, r.filters.as_ref(), start);
         let mut router = Self {
@@ -127,6 +140,9 @@ impl Router {
         };
         for (at, route) in load_balancer.routes.iter().enumerate() {
             router.add(at, route);
+        }
+        for (at, limiter) in limiters {
+            router.choices[*at].limiter = Some(Arc::clone(limiter));
         }
         let hosts = router.exact.values_mut().chain(router.suffix.values_mut());
         for paths in hosts.chain([&mut router.any]) {

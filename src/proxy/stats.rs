@@ -41,6 +41,8 @@ pub struct WorkerStats {
     pub responses: [Counter; 6],
     /// Requests that were refused before they were forwarded.
     pub refused: Counter,
+    /// Requests that came too soon for their route's limit.
+    pub rate_limited: Counter,
     /// Further attempts on another endpoint.
     pub retries: Counter,
     /// Exchanges ended by force.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::connection_counts::ConnectionCounts;
 use super::listener::{BindError, PortSockets};
+use super::rate_limit::{Limiters, keep as keep_limiters};
 use super::stats::Stats;
 use super::worker::{Command, Publication, Shutdown, Worker};
 use crate::gate::{Gate, Generation, worker_tickets};
@@ -38,6 +39,7 @@ struct Ports {
     bound: BTreeMap<u16, PortSockets>,
     failed: BTreeMap<u16, String>,
     counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
+    limiters: Arc<Limiters>,
     /// The process is leaving: nothing is bound any more, whatever the configuration says.
     closed: bool,
 }
@@ -110,6 +112,7 @@ impl Workers {
             refused: vec![
                 ("connection", stats.sum(|s| &s.turned_away)),
                 ("request", stats.sum(|s| &s.refused)),
+                ("rate_limit", stats.sum(|s| &s.rate_limited)),
             ],
             client_gone: stats.sum(|s| &s.client_gone),
             upstream_broken: stats.sum(|s| &s.upstream_broken),
@@ -134,10 +137,13 @@ impl Workers {
         let counts = keep_counts(&ports.counts, &snapshot);
         ports.counts = Arc::clone(&counts);
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&counts);
+        let now = std::time::Instant::now();
+        ports.limiters = Arc::new(keep_limiters(&ports.limiters, &snapshot, now, seed()));
         let publication = Publication {
             snapshot,
             gates,
             counts,
+            limiters: Arc::clone(&ports.limiters),
         };
         self.tell_all(|done| Command::Publish(publication.clone(), done))
             .await;

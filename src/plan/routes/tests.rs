@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{FieldEdits, Filters, PathChange, Redirect, Rewrite, Scheme};
+use crate::model::{
+    FieldEdits, Filters, LimitPer, PathChange, RateLimit, Redirect, Rewrite, Scheme,
+};
 
 /// Plans these routes beside a Backend called `web`.
 fn planned(routes: &Value) -> Routes {
@@ -100,6 +102,7 @@ fn filters_are_planned_as_they_are_written() {
                 }},
                 {"rewrite": {"hostname": "inner", "path": {"type": "ReplaceFullPath", "value": "/x"}}},
                 {"responseHeaders": {"remove": ["Server"]}},
+                {"rateLimit": {"requests": 60, "interval": "1m", "per": "Route"}},
             ],
             "backends": [{"name": "web"}],
         },
@@ -124,6 +127,12 @@ fn filters_are_planned_as_they_are_written() {
             rewrite: Some(Rewrite {
                 hostname: Some("inner".into()),
                 path: Some(PathChange::Full("/x".into())),
+            }),
+            rate_limit: Some(RateLimit {
+                requests: 60,
+                interval: Duration::from_mins(1),
+                burst: 60,
+                per: LimitPer::Route,
             }),
         }
     );

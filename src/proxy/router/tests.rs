@@ -45,7 +45,7 @@ fn load_balancer(routes: Vec<Route>, default: Option<usize>) -> LoadBalancer {
 }
 
 fn router(routes: Vec<Route>, default: Option<usize>) -> Router {
-    Router::new(&load_balancer(routes, default), 0)
+    Router::new(&load_balancer(routes, default), &[], 0)
 }
 
 /// Calls `with` with what a request is matched by: `GET /path?query` and its field lines, each with its end.

@@ -28,6 +28,7 @@ fn publish(listeners: &[(&str, u16)]) -> Command {
         snapshot: samples::snapshot(listeners),
         gates: Arc::default(),
         counts: Arc::default(),
+        limiters: Arc::default(),
     };
     Command::Publish(publication, oneshot::channel().0)
 }
@@ -74,6 +75,7 @@ fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
         snapshot,
         gates: Arc::new(HashMap::from([(id.clone(), Arc::clone(&gate))])),
         counts: Arc::default(),
+        limiters: Arc::default(),
     };
     let commands = start(vec![
         Command::Publish(publication, oneshot::channel().0),
@@ -123,6 +125,7 @@ fn an_order_to_cut_reaches_what_is_in_flight_at_an_endpoints_former_address() {
         snapshot,
         gates: Arc::clone(&gates),
         counts: Arc::default(),
+        limiters: Arc::default(),
     };
     let commands = start(vec![
         Command::Publish(publication(Arc::clone(&snapshot)), oneshot::channel().0),

@@ -13,6 +13,7 @@ use crate::model::{
 };
 use crate::proxy::balance::{Balancer, Candidate};
 use crate::proxy::connection_counts::ConnectionCounts;
+use crate::proxy::rate_limit::Limiters;
 use crate::proxy::router::Router;
 use crate::proxy::upstream::Upstream;
 
@@ -22,6 +23,7 @@ pub(in crate::proxy) struct Publication {
     pub(in crate::proxy) snapshot: Arc<Snapshot>,
     pub(in crate::proxy) gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
     pub(in crate::proxy) counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
+    pub(in crate::proxy) limiters: Arc<Limiters>,
 }
 
 /// The configuration as this worker runs it.
@@ -72,9 +74,12 @@ impl View {
         let pools = snapshot.backends.iter().map(pool).collect();
         let mut sites = BTreeMap::new();
         for (at, load_balancer) in snapshot.load_balancers.iter().enumerate() {
+            let limiters = publication.limiters.get(&load_balancer.name);
+            let limiters = limiters.map_or(&[][..], Vec::as_slice);
+            // One that has not changed has kept its limiters, too.
             let router = before
                 .router(load_balancer)
-                .unwrap_or_else(|| Rc::new(Router::new(load_balancer, worker)));
+                .unwrap_or_else(|| Rc::new(Router::new(load_balancer, limiters, worker)));
             let counts = publication.counts.get(&load_balancer.name);
             for listener in &load_balancer.listeners {
                 let site = Site {

@@ -245,6 +245,13 @@ fn a_filter_that_does_not_fit_is_refused_with_its_field() {
         (filters("{rewrite: {path: {type: ReplaceFullPath, value: '/a?b'}}}"), format!("{first}.rewrite.path.value"), "'?'"),
         (filters("{rewrite: {path: {type: ReplaceFullPath, value: '//a'}}}"), format!("{first}.rewrite.path.value"), "empty"),
         (filters("{rewrite: {path: {type: ReplaceFullPath, value: '/a b'}}}"), format!("{first}.rewrite.path.value"), "matches"),
+        (filters("{rateLimit: {}}"), format!("{first}.rateLimit.requests"), "missing"),
+        (filters("{rateLimit: {requests: 0}}"), format!("{first}.rateLimit.requests"), "from 1 to 1000000"),
+        (filters("{rateLimit: {requests: 1, burst: 0}}"), format!("{first}.rateLimit.burst"), "from 1 to 1000000"),
+        (filters("{rateLimit: {requests: 1, interval: 0s}}"), format!("{first}.rateLimit.interval"), "longer than 0s and at most 1h"),
+        (filters("{rateLimit: {requests: 1, interval: 61m}}"), format!("{first}.rateLimit.interval"), "longer than 0s and at most 1h"),
+        (filters("{rateLimit: {requests: 1, interval: 1}}"), format!("{first}.rateLimit.interval"), "a duration such as"),
+        (filters("{rateLimit: {requests: 1, per: IP}}"), format!("{first}.rateLimit.per"), "allowed: Client, Route"),
         (filters("{redirect: {scheme: https}}"), "spec.routes[0].backends".to_owned(), "a redirect has none"),
         (only("{redirect: {}}"), format!("{first}.redirect"), "leads back to itself"),
         (only("{redirect: {statusCode: 301}}"), format!("{first}.redirect"), "leads back to itself"),
@@ -265,6 +272,7 @@ fn a_filter_that_does_not_fit_is_refused_with_its_field() {
     for ok in [
         filters(""),
         filters("{requestHeaders: {set: [{name: X_a, value: 'a, b'}], add: [{name: X_a, value: c}], remove: [Cookie]}}, {rewrite: {path: {type: ReplacePrefixMatch, value: /}}}"),
+        only("{redirect: {scheme: https}}, {rateLimit: {requests: 5, interval: 1h, burst: 2, per: Route}}"),
         only("{redirect: {scheme: https, hostname: a.b, port: 444, statusCode: 308, path: {type: ReplaceFullPath, value: /}}}"),
         route("{backends: [{name: a}], matches: [{method: GET}, {path: {value: /a}}], filters: [{rewrite: {path: {type: ReplacePrefixMatch, value: /b}}}]}"),
     ] {

@@ -156,8 +156,10 @@ impl Connection {
         match self.destination(site, head) {
             Ok(choice) => self.forward(view, site, head, length, &choice).await,
             Err(answer) => {
-                if answer.status >= 400 {
-                    self.worker.stats().refused.add(1);
+                match answer.status {
+                    ..400 => {}
+                    429 => self.worker.stats().rate_limited.add(1),
+                    _ => self.worker.stats().refused.add(1),
                 }
                 self.client.buffer.consume(length);
                 self.answer_ourselves(&answer, head, &site.load_balancer().timeouts)
@@ -204,6 +206,7 @@ impl Connection {
             buf: self.client.buffer.filled(),
             fields: &self.client.fields,
             client: &self.client.told,
+            peer: self.client.peer.ip(),
         };
         destination(site, &request)
     }
