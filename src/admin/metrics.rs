@@ -101,6 +101,13 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     for (reason, count) in &totals.refused {
         refused.put(&[("reason", reason)], float(*count));
     }
+    let mut mirrored = families.counter(
+        "lastcall_mirrored_total",
+        "Copies of requests for a route's mirror, by what became of them",
+    );
+    for (result, count) in &totals.mirrored {
+        mirrored.put(&[("result", result)], float(*count));
+    }
     for (name, help, read) in PLAIN_COUNTERS {
         families.counter(name, help).put(&[], float(read(totals)));
     }

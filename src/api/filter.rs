@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::GatewayDuration;
-use super::load_balancer::SUBDOMAIN;
+use super::load_balancer::{BackendName, SUBDOMAIN};
 use super::route_match::{FIELD_NAME, FIELD_VALUE};
 
 /// Fields that are lastcall's own business on each hop, or say how a message ends, or who the client is; in
@@ -48,8 +48,8 @@ pub fn is_reserved(name: &str) -> bool {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new(
-        "[has(self.requestHeaders), has(self.responseHeaders), has(self.redirect), has(self.rewrite), has(self.rateLimit)].exists_one(x, x)")
-        .message("a filter is exactly one of requestHeaders, responseHeaders, redirect, rewrite and rateLimit"),
+        "[has(self.requestHeaders), has(self.responseHeaders), has(self.redirect), has(self.rewrite), has(self.mirror), has(self.rateLimit)].exists_one(x, x)")
+        .message("a filter is exactly one of requestHeaders, responseHeaders, redirect, rewrite, mirror and rateLimit"),
 )]
 pub struct Filter {
     /// Changes fields of the request before an endpoint gets it.
@@ -66,6 +66,9 @@ pub struct Filter {
     /// still say what the client asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// Sends copies of requests to another Backend, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
     /// Answers requests that come too soon with 429 and Retry-After.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
@@ -218,6 +221,26 @@ pub enum PathChangeType {
     ReplaceFullPath,
     /// The prefix that the route matched. Only where each match of the route is by Prefix.
     ReplacePrefixMatch,
+}
+
+/// Another Backend that gets copies of the route's requests, as the route's own endpoints get them. Its
+/// answers are thrown away, and no request waits for them. Not copied are requests whose body is longer than
+/// 64 KiB, and upgrades (WebSocket). A copy is sent once the request was sent, and is given up after 60s, or
+/// where the Backend has no endpoint that takes it, or where 128 are under way in each of lastcall's workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// The Backend that gets them.
+    pub backend: BackendName,
+    /// How many of a hundred requests are copied, chosen at random.
+    #[serde(default = "all")]
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: u8,
+}
+
+/// The percentage where none is written.
+fn all() -> u8 {
+    100
 }
 
 /// How many requests the route takes, in each replica of lastcall by itself: with three replicas that get

@@ -180,7 +180,7 @@ pub enum ListenerProtocol {
         .message("filters: no endpoint gets what is redirected: only rateLimit goes beside a redirect")
         .field_path(".filters"),
     validation = Rule::new(
-        "!has(self.filters) || (self.filters.filter(f, has(f.requestHeaders)).size() <= 1 && self.filters.filter(f, has(f.responseHeaders)).size() <= 1 && self.filters.filter(f, has(f.redirect)).size() <= 1 && self.filters.filter(f, has(f.rewrite)).size() <= 1 && self.filters.filter(f, has(f.rateLimit)).size() <= 1)")
+        "!has(self.filters) || (self.filters.filter(f, has(f.requestHeaders)).size() <= 1 && self.filters.filter(f, has(f.responseHeaders)).size() <= 1 && self.filters.filter(f, has(f.redirect)).size() <= 1 && self.filters.filter(f, has(f.rewrite)).size() <= 1 && self.filters.filter(f, has(f.rateLimit)).size() <= 1 && self.filters.filter(f, has(f.mirror)).size() <= 1)")
         .message("filters: each of them at most once").field_path(".filters"),
     validation = Rule::new(
         "!has(self.filters) || !has(self.matches) || !self.filters.exists(f, (has(f.redirect) && has(f.redirect.path) && f.redirect.path.type == 'ReplacePrefixMatch') || (has(f.rewrite) && has(f.rewrite.path) && f.rewrite.path.type == 'ReplacePrefixMatch')) || self.matches.all(m, !has(m.path) || m.path.type == 'Prefix')")
@@ -198,7 +198,7 @@ pub struct Route {
     pub matches: Vec<RouteMatch>,
     /// What is done with its requests beside: each at most once, in whatever order they stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 6), extend("x-kubernetes-list-type" = "atomic"))]
     pub filters: Vec<Filter>,
     /// Backends its requests go to, each by its share. None with a redirect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::snapshot::WeightedBackend;
+
 /// The filters of one route; what is absent is not done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filters {
@@ -16,6 +18,17 @@ pub struct Filters {
     pub rewrite: Option<Rewrite>,
     /// How many requests it takes.
     pub rate_limit: Option<RateLimit>,
+    /// Where copies of them go.
+    pub mirror: Option<Mirror>,
+}
+
+/// Where copies of a route's requests go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// Which Backend; its weight says nothing.
+    pub backend: WeightedBackend,
+    /// How many of a hundred requests are copied.
+    pub percent: u8,
 }
 
 /// How many requests are taken, in one process; those that come too soon get 429.

@@ -19,7 +19,7 @@ pub mod totals;
 
 pub use expression::{Expression, ExpressionFault};
 pub use filter::{
-    FieldEdits, Filters, LimitPer, PathChange, RateLimit, Redirect, Rewrite, Scheme,
+    FieldEdits, Filters, LimitPer, Mirror, PathChange, RateLimit, Redirect, Rewrite, Scheme,
 };
 pub use identity::{EndpointId, Member, ObjectName};
 pub use route::{Match, NamedPattern, PathPattern, Route, ValuePattern};

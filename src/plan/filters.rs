@@ -1,7 +1,5 @@
 //! The filters of one route: from what users wrote to what the proxy applies.
 
-use std::sync::Arc;
-
 use super::verdict::Fault;
 use crate::api::filter as written;
 use crate::model::filter::{
@@ -9,12 +7,12 @@ use crate::model::filter::{
 };
 
 /// The filters of the route called `field`; `None` where there are none. What is wrong with them is added to
-/// `faults`: the doors do not let such a route through.
+/// `faults`: the doors do not let such a route through. Where copies go `routes` looks up.
 pub(super) fn plan(
     all: &[written::Filter],
     field: &str,
     faults: &mut Vec<Fault>,
-) -> Option<Arc<Filters>> {
+) -> Option<Filters> {
     if all.is_empty() {
         return None;
     }
@@ -42,7 +40,7 @@ pub(super) fn plan(
             filters.rate_limit = Some(rate_limit(limit));
         }
     }
-    Some(Arc::new(filters))
+    Some(filters)
 }
 
 /// Once more what the schema says of names and values: what is written to a socket is not left to one door

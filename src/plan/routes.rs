@@ -6,13 +6,14 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::filters;
 use super::verdict::{Condition, ConditionKind, Fault};
 use crate::api::{self, load_balancer as written, route_match};
 use crate::model::{
-    Expression, HostPattern, Match, NamedPattern, ObjectName, PathPattern, Retry, Route,
+    Expression, HostPattern, Match, Mirror, NamedPattern, ObjectName, PathPattern, Retry, Route,
     RouteTimeouts, ValuePattern, WeightedBackend,
 };
 
@@ -105,7 +106,10 @@ impl References<'_> {
             })
             .collect();
         let before = self.invalid.len();
-        let filters = filters::plan(&route.filters, field, &mut self.invalid);
+        let mut filters = filters::plan(&route.filters, field, &mut self.invalid);
+        if let Some(filters) = &mut filters {
+            filters.mirror = self.mirror(field, route);
+        }
         // A route whose filters are not those that were meant serves nothing.
         let sound = self.invalid.len() == before;
         // What is left and takes nothing serves nothing.
@@ -114,9 +118,19 @@ impl References<'_> {
         Route {
             hostnames: hostnames.map(|h| HostPattern::new(h)).collect(),
             matches: matches(route, field, &mut self.invalid),
-            filters: filters.filter(|_| sound),
+            filters: filters.filter(|_| sound).map(Arc::new),
             backends: if serves { backends } else { Vec::new() },
         }
+    }
+
+    /// Where copies of the route's requests go. Without its Backend the route goes on without them (Law 4).
+    fn mirror(&mut self, field: &str, route: &written::Route) -> Option<Mirror> {
+        let mut all = route.filters.iter().enumerate();
+        let (at, mirror) = all.find_map(|(at, one)| Some((at, one.mirror.as_ref()?)))?;
+        let field = format!("{field}.filters[{at}].mirror.backend.name");
+        let backend = self.find(&mirror.backend.name, 1, Some(route), &field)?;
+        let percent = mirror.percent;
+        Some(Mirror { backend, percent })
     }
 
     fn find(

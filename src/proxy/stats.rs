@@ -45,6 +45,12 @@ pub struct WorkerStats {
     pub rate_limited: Counter,
     /// Further attempts on another endpoint.
     pub retries: Counter,
+    /// Copies of requests that were answered.
+    pub mirrors_answered: Counter,
+    /// Copies of requests that were not answered, or not to the end.
+    pub mirrors_failed: Counter,
+    /// Copies of requests that were not sent: too many at once, no endpoint, or too long a body.
+    pub mirrors_skipped: Counter,
     /// Exchanges ended by force.
     pub cut: Counter,
     /// Exchanges whose client went away first.

@@ -25,7 +25,7 @@ use accept::Open;
 use connections::Connections;
 use view::Upstreams;
 
-pub(super) use connections::{Control, Registered};
+pub(super) use connections::{Control, Registered, Unattended};
 pub(super) use view::{Pool, Publication, Site, View};
 
 /// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.

@@ -114,6 +114,11 @@ impl Workers {
                 ("request", stats.sum(|s| &s.refused)),
                 ("rate_limit", stats.sum(|s| &s.rate_limited)),
             ],
+            mirrored: vec![
+                ("answered", stats.sum(|s| &s.mirrors_answered)),
+                ("failed", stats.sum(|s| &s.mirrors_failed)),
+                ("skipped", stats.sum(|s| &s.mirrors_skipped)),
+            ],
             client_gone: stats.sum(|s| &s.client_gone),
             upstream_broken: stats.sum(|s| &s.upstream_broken),
             upstream_connects: stats.sum(|s| &s.upstream_connects),

@@ -134,6 +134,7 @@ fn filters_are_planned_as_they_are_written() {
                 burst: 60,
                 per: LimitPer::Route,
             }),
+            mirror: None,
         }
     );
     let redirect = planned.routes[1].filters.as_ref().unwrap();
@@ -170,4 +171,22 @@ fn a_filter_that_would_break_a_message_takes_its_route_out_of_service() {
         let field = format!("spec.routes[0].filters[0].requestHeaders.{field}");
         assert_eq!(planned.invalid[0].field, field);
     }
+}
+
+/// Law 4.
+#[test]
+fn a_route_goes_on_without_a_mirror_that_is_not_there() {
+    let planned = planned(&json!([
+        {"filters": [{"mirror": {"backend": {"name": "web"}, "percent": 5}}], "backends": [{"name": "web"}]},
+        {"filters": [{"mirror": {"backend": {"name": "gone"}}}], "backends": [{"name": "web"}]},
+    ]));
+    let mirror = |at: usize| planned.routes[at].filters.as_ref().unwrap().mirror.clone();
+    let there = mirror(0).unwrap();
+    assert_eq!((there.backend.backend, there.percent), (0, 5));
+    assert_eq!(mirror(1), None);
+    assert_eq!(planned.routes[1].backends.len(), 1);
+    assert_eq!(
+        planned.resolved.field.as_deref(),
+        Some("spec.routes[1].filters[0].mirror.backend.name")
+    );
 }

@@ -245,6 +245,10 @@ fn a_filter_that_does_not_fit_is_refused_with_its_field() {
         (filters("{rewrite: {path: {type: ReplaceFullPath, value: '/a?b'}}}"), format!("{first}.rewrite.path.value"), "'?'"),
         (filters("{rewrite: {path: {type: ReplaceFullPath, value: '//a'}}}"), format!("{first}.rewrite.path.value"), "empty"),
         (filters("{rewrite: {path: {type: ReplaceFullPath, value: '/a b'}}}"), format!("{first}.rewrite.path.value"), "matches"),
+        (filters("{mirror: {}}"), format!("{first}.mirror.backend"), "missing"),
+        (filters("{mirror: {backend: {name: A}}}"), format!("{first}.mirror.backend.name"), "matches"),
+        (filters("{mirror: {backend: {name: a}, percent: 0}}"), format!("{first}.mirror.percent"), "from 1 to 100"),
+        (filters("{mirror: {backend: {name: a}}}, {mirror: {backend: {name: b}}}"), "spec.routes[0].filters".to_owned(), "at most once"),
         (filters("{rateLimit: {}}"), format!("{first}.rateLimit.requests"), "missing"),
         (filters("{rateLimit: {requests: 0}}"), format!("{first}.rateLimit.requests"), "from 1 to 1000000"),
         (filters("{rateLimit: {requests: 1, burst: 0}}"), format!("{first}.rateLimit.burst"), "from 1 to 1000000"),
@@ -272,6 +276,7 @@ fn a_filter_that_does_not_fit_is_refused_with_its_field() {
     for ok in [
         filters(""),
         filters("{requestHeaders: {set: [{name: X_a, value: 'a, b'}], add: [{name: X_a, value: c}], remove: [Cookie]}}, {rewrite: {path: {type: ReplacePrefixMatch, value: /}}}"),
+        filters("{mirror: {backend: {name: b}, percent: 1}}"),
         only("{redirect: {scheme: https}}, {rateLimit: {requests: 5, interval: 1h, burst: 2, per: Route}}"),
         only("{redirect: {scheme: https, hostname: a.b, port: 444, statusCode: 308, path: {type: ReplaceFullPath, value: /}}}"),
         route("{backends: [{name: a}], matches: [{method: GET}, {path: {value: /a}}], filters: [{rewrite: {path: {type: ReplacePrefixMatch, value: /b}}}]}"),

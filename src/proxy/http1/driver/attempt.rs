@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
 use super::attempts::Attempts;
+use super::mirror::Copied;
 use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
 use super::{Connection, on};
 use crate::gate::InFlight;
@@ -45,6 +46,8 @@ impl Connection {
     ) -> Next {
         self.write_forward(site, head, chosen.filtered);
         self.client.buffer.consume(length);
+        let written = &self.client.forward.front;
+        let copied = Copied::new(chosen.filtered, view, &self.worker, head, written);
         let choice = &chosen.backend;
         let pool = &view.pools[choice.backend];
         let load_balancer = site.load_balancer();
@@ -56,6 +59,7 @@ impl Connection {
             deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
             upgrade: head.upgrade.is_some(),
             edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
+            copied: copied.as_ref(),
         };
         match self.ask(pool, Attempts::new(choice, task)).await {
             Ok(next) => next,

@@ -92,7 +92,11 @@ impl<'a> Attempts<'a> {
 
 /// Picks an endpoint and enters its gate: from here on the request is in flight there. What a gate refuses
 /// is passed over.
-fn pick(pool: &Pool, tried: &[usize], worker: &Worker) -> Option<(usize, InFlight<Picked>)> {
+pub(super) fn pick(
+    pool: &Pool,
+    tried: &[usize],
+    worker: &Worker,
+) -> Option<(usize, InFlight<Picked>)> {
     let mut refused = Vec::new();
     loop {
         let at = if refused.is_empty() {

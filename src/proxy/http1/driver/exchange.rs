@@ -17,6 +17,7 @@ use super::super::{
 };
 use super::client::Client;
 use super::download::Download;
+use super::mirror::{Copied, CopiedBody};
 use super::outgoing::Outgoing;
 use super::relay::BodyRelay;
 use super::upload::Upload;
@@ -86,7 +87,7 @@ impl Link {
 }
 
 /// What is the same for every attempt at a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) timeouts: &'a RouteTimeouts,
@@ -98,6 +99,8 @@ pub(super) struct Task<'a> {
     pub(super) upgrade: bool,
     /// What the route changes of the response's fields.
     pub(super) edits: Option<&'a FieldEdits>,
+    /// It is to be copied.
+    pub(super) copied: Option<&'a Copied<'a>>,
 }
 
 /// How an attempt ended.
@@ -157,7 +160,7 @@ pub(super) enum Seen {
 pub(super) struct Exchange<'a> {
     pub(super) client: &'a mut Client,
     pub(super) state: &'a mut ClientConnection,
-    pub(super) worker: &'a Worker,
+    pub(super) worker: &'a Rc<Worker>,
     pub(super) task: Task<'a>,
     pub(super) link: Link,
     in_flight: Option<InFlight<Picked>>,
@@ -167,6 +170,8 @@ pub(super) struct Exchange<'a> {
     pub(super) upload: Upload,
     pub(super) request_body: BodyRelay,
     pub(super) body_read: u64,
+    /// What was sent of the body, where it is to be copied and not too long.
+    pub(super) copied_body: Option<CopiedBody>,
     pub(super) sent_at: Option<Instant>,
     pub(super) upload_moved: Instant,
     pub(super) continued_by_us: bool,
@@ -191,7 +196,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         client: &'a mut Client,
         state: &'a mut ClientConnection,
-        worker: &'a Worker,
+        worker: &'a Rc<Worker>,
         task: Task<'a>,
         stream: TcpStream,
         in_flight: InFlight<Picked>,
@@ -208,6 +213,7 @@ impl<'a> Exchange<'a> {
             upload: Upload::Head { waits },
             request_body: BodyRelay::new(task.head.body, task.head.body == RequestBody::Chunked),
             body_read: 0,
+            copied_body: task.copied.map(|_| CopiedBody::default()),
             sent_at: None,
             upload_moved: now,
             continued_by_us: false,

@@ -8,6 +8,7 @@ mod client;
 mod deadlines;
 mod download;
 mod exchange;
+mod mirror;
 mod outgoing;
 mod relay;
 mod upload;
