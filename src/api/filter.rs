@@ -170,9 +170,10 @@ fn found() -> u16 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)] // Each variant is the scheme of that name.
 pub enum Scheme {
+    /// In clear text.
     Http,
+    /// Over TLS.
     Https,
 }
 

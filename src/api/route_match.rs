@@ -1,7 +1,6 @@
 //! What a request must be like for a route to be its own: path, method, headers, query.
 
 use kube::KubeSchema;
-use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -79,15 +78,22 @@ pub enum PathMatchType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)] // Each variant is the method of that name.
 pub enum Method {
+    /// Reads.
     Get,
+    /// Reads the head only.
     Head,
+    /// Sends something to be acted on.
     Post,
+    /// Puts something in place.
     Put,
+    /// Takes something away.
     Delete,
+    /// Asks what is possible.
     Options,
+    /// Changes something in part.
     Patch,
+    /// Asks for the request itself.
     Trace,
 }
 

@@ -32,10 +32,7 @@ pub(super) struct Chosen<'a> {
 }
 
 /// Where the request goes, or what we say ourselves.
-pub(super) fn destination<'s>(
-    site: &'s Site,
-    request: &Request<'_>,
-) -> Result<Chosen<'s>, Answer> {
+pub(super) fn destination<'s>(site: &'s Site, request: &Request<'_>) -> Result<Chosen<'s>, Answer> {
     let Request { head, buf, .. } = *request;
     let limits = &site.load_balancer().limits;
     if let (RequestBody::Length(length), Some(limit)) = (head.body, limits.body_bytes)

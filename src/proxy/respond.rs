@@ -1,7 +1,5 @@
 //! The only place that makes a response of our own: small problem+json bodies (RFC 9457).
 
-use std::borrow::Cow;
-
 /// A response of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -12,7 +10,7 @@ pub struct Answer {
     /// After how many seconds it is worth asking again.
     pub retry_after: Option<u32>,
     /// A further field line.
-    pub field: Option<Cow<'static, str>>,
+    pub field: Option<Box<str>>,
 }
 
 impl Answer {
@@ -35,7 +33,7 @@ impl Answer {
 
     /// With a further field line, such as `Allow: GET`.
     #[must_use]
-    pub fn with_field(mut self, line: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_field(mut self, line: impl Into<Box<str>>) -> Self {
         self.field = Some(line.into());
         self
     }

@@ -159,7 +159,10 @@ fn a_filter_that_would_break_a_message_takes_its_route_out_of_service() {
         (json!({"set": [{"name": "A\r\nB", "value": "1"}]}), "set"),
         (json!({"set": [{"name": "A", "value": "1\r\nB: 2"}]}), "set"),
         (json!({"add": [{"name": "A", "value": " 1"}]}), "add"),
-        (json!({"add": [{"name": "Content-Length", "value": "1"}]}), "add"),
+        (
+            json!({"add": [{"name": "Content-Length", "value": "1"}]}),
+            "add",
+        ),
         (json!({"remove": ["X_Forwarded_For"]}), "remove"),
         (json!({"remove": [""]}), "remove"),
     ] {

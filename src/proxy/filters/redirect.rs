@@ -78,29 +78,56 @@ mod tests {
         let https = Some(Scheme::Https);
         let hostname = Some("b.c".into());
         let rows = [
-            (Redirect { scheme: https, ..redirect() }, "https://a.b/x/y?q=1"),
             (
-                Redirect { scheme: https, port: Some(443), ..redirect() },
+                Redirect {
+                    scheme: https,
+                    ..redirect()
+                },
                 "https://a.b/x/y?q=1",
             ),
             (
-                Redirect { scheme: https, port: Some(8443), ..redirect() },
+                Redirect {
+                    scheme: https,
+                    port: Some(443),
+                    ..redirect()
+                },
+                "https://a.b/x/y?q=1",
+            ),
+            (
+                Redirect {
+                    scheme: https,
+                    port: Some(8443),
+                    ..redirect()
+                },
                 "https://a.b:8443/x/y?q=1",
             ),
             (
-                Redirect { hostname: hostname.clone(), ..redirect() },
+                Redirect {
+                    hostname: hostname.clone(),
+                    ..redirect()
+                },
                 "http://b.c:8080/x/y?q=1",
             ),
             (
-                Redirect { hostname: hostname.clone(), port: Some(80), ..redirect() },
+                Redirect {
+                    hostname: hostname.clone(),
+                    port: Some(80),
+                    ..redirect()
+                },
                 "http://b.c/x/y?q=1",
             ),
             (
-                Redirect { path: Some(PathChange::Full("/n".into())), ..redirect() },
+                Redirect {
+                    path: Some(PathChange::Full("/n".into())),
+                    ..redirect()
+                },
                 "http://a.b:8080/n?q=1",
             ),
             (
-                Redirect { path: Some(PathChange::prefix("/n/")), ..redirect() },
+                Redirect {
+                    path: Some(PathChange::prefix("/n/")),
+                    ..redirect()
+                },
                 "http://a.b:8080/n/y?q=1",
             ),
         ];

@@ -136,7 +136,10 @@ impl RequestHead {
 
     /// What follows the path's `?`, as it was sent; empty where there is none.
     pub fn query<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
-        let behind = self.path_and_query.of(buf).get(self.path.len as usize + 1..);
+        let behind = self
+            .path_and_query
+            .of(buf)
+            .get(self.path.len as usize + 1..);
         behind.unwrap_or_default()
     }
 

@@ -86,9 +86,16 @@ fn workers_that_ask_at_once_get_a_burst_together_and_no_more() {
         // A client that is new to two workers at once may get a few more: here it is known.
         limiter.take(CLIENT, start).unwrap();
         let taken: usize = std::thread::scope(|scope| {
-            let asks = || (0..1000).filter(|_| limiter.take(CLIENT, start).is_ok()).count();
+            let asks = || {
+                (0..1000)
+                    .filter(|_| limiter.take(CLIENT, start).is_ok())
+                    .count()
+            };
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(asks)).collect();
-            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap())
+                .sum()
         });
         assert_eq!(taken, 999, "{per:?}");
     }
@@ -160,7 +167,12 @@ fn what_was_counted_counts_on_while_the_limit_and_its_route_stay() {
     // Another route before them, another order, other backends.
     let mut moved = b();
     moved.backends.clear();
-    let second = keep(&first, &snapshot(vec![unlimited.clone(), moved, a()]), now, 2);
+    let second = keep(
+        &first,
+        &snapshot(vec![unlimited.clone(), moved, a()]),
+        now,
+        2,
+    );
     assert!(Arc::ptr_eq(&limiter(&second, 1), &limiter(&first, 1)));
     assert!(Arc::ptr_eq(&limiter(&second, 2), &limiter(&first, 0)));
     assert_eq!(second[&name].len(), 2);
@@ -169,7 +181,12 @@ fn what_was_counted_counts_on_while_the_limit_and_its_route_stay() {
     assert!(!Arc::ptr_eq(&limiter(&twins, 0), &limiter(&twins, 1)));
     // Another limit, or none.
     let faster = limit(2, SECOND, 1, LimitPer::Client);
-    let third = keep(&first, &snapshot(vec![route(vec![Match::prefix("/a")], &faster)]), now, 4);
+    let third = keep(
+        &first,
+        &snapshot(vec![route(vec![Match::prefix("/a")], &faster)]),
+        now,
+        4,
+    );
     assert!(!Arc::ptr_eq(&limiter(&third, 0), &limiter(&first, 0)));
     assert!(keep(&first, &snapshot(vec![unlimited]), now, 5).is_empty());
 }

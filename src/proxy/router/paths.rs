@@ -49,9 +49,8 @@ impl Paths {
             .or_else(|| {
                 // The conditions first: they are the cheaper part.
                 let mut all = self.expressions.iter();
-                let fits = |(rule, regex): &&(Rule, Regex)| {
-                    rule.fits(asked) && regex.is_match(asked.path)
-                };
+                let fits =
+                    |(rule, regex): &&(Rule, Regex)| rule.fits(asked) && regex.is_match(asked.path);
                 all.find(fits).map(|(rule, _)| rule.hit(0))
             })
             .or_else(|| self.prefixes.find(asked))

@@ -179,7 +179,8 @@ mod tests {
             Condition::new(&NamedPattern { name, value }).fits_a_parameter(query.as_bytes())
         };
         let exact = |text: &str| ValuePattern::Exact(text.into());
-        let expression = |text| ValuePattern::Expression(crate::model::Expression::new(text).unwrap());
+        let expression =
+            |text| ValuePattern::Expression(crate::model::Expression::new(text).unwrap());
         assert!(fits("a=1&b=2", "b", exact("2")));
         assert!(fits("x=2&b=2&b=3", "b", exact("2")));
         assert!(!fits("b=3&b=2", "b", exact("2")));

@@ -222,7 +222,9 @@ fn what_a_prefix_matched_is_known() {
     );
     let prefix = |path| {
         let line = format!("GET {path}");
-        asking("h", &line, "", |asked| router.find(asked).map(|hit| hit.prefix))
+        asking("h", &line, "", |asked| {
+            router.find(asked).map(|hit| hit.prefix)
+        })
     };
     assert_eq!(prefix("/"), Some(0));
     assert_eq!(prefix("/a/c"), Some(0));

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 
 use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
 use super::attempts::Attempts;
-use super::mirror::Copied;
 use super::exchange::{Ended, Exchange, Failure, Picked, Seen, Task, Unanswered};
+use super::mirror::Copied;
 use super::{Connection, on};
 use crate::gate::InFlight;
 use crate::proxy::destination::Chosen;
@@ -104,12 +104,7 @@ impl Connection {
     }
 
     /// Writes the head for the endpoint.
-    fn write_forward(
-        &mut self,
-        site: &Site,
-        head: &RequestHead,
-        filtered: Option<Filtered<'_>>,
-    ) {
+    fn write_forward(&mut self, site: &Site, head: &RequestHead, filtered: Option<Filtered<'_>>) {
         let peer = self.client.peer.ip();
         let mut trusted = site.load_balancer().trusted_proxies.iter();
         self.client

@@ -136,7 +136,10 @@ fn a_rewrite_of_the_path_alone_leaves_the_host_and_the_other_way_round() {
 
 #[test]
 fn fields_of_a_final_response_are_changed_and_those_of_an_interim_one_are_not() {
-    let edits = edits(&["server", "set"], &[("Set", "new"), ("Cache-Control", "b")]);
+    let edits = edits(
+        &["server", "set"],
+        &[("Set", "new"), ("Cache-Control", "b")],
+    );
     let response = |input: &str| {
         let mut fields = Vec::new();
         let asked = AskedBy {

@@ -4,9 +4,9 @@
 //! Called by the drivers once a head is parsed and a route is chosen; writes into their buffers.
 
 mod client;
-mod request;
 #[cfg(test)]
 mod filter_tests;
+mod request;
 mod response;
 #[cfg(test)]
 mod tests;

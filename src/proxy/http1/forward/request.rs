@@ -68,12 +68,7 @@ pub fn forward_request(
 }
 
 /// Writes the target in origin form, changed where the route says so.
-fn target(
-    head: &RequestHead,
-    buf: &[u8],
-    rewrite: Option<(&Rewrite, usize)>,
-    out: &mut Vec<u8>,
-) {
+fn target(head: &RequestHead, buf: &[u8], rewrite: Option<(&Rewrite, usize)>, out: &mut Vec<u8>) {
     let change = rewrite.and_then(|(rewrite, prefix)| Some((rewrite.path.as_ref()?, prefix)));
     let Some((change, prefix)) = change else {
         let (slash, written) = head.origin_form(buf);

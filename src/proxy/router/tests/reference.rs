@@ -62,14 +62,19 @@ fn request() -> impl Strategy<Value = (&'static str, String, String)> {
         prop::sample::select(ASKED_HOSTS),
         prop::sample::select(ASKED_PATHS),
     );
-    (hosts, prop::sample::select(METHODS), paths, pairs(), pairs()).prop_map(
-        |(host, method, path, headers, query)| {
+    (
+        hosts,
+        prop::sample::select(METHODS),
+        paths,
+        pairs(),
+        pairs(),
+    )
+        .prop_map(|(host, method, path, headers, query)| {
             let fields = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n"));
             let query: Vec<_> = query.iter().map(|(n, v)| format!("{n}={v}")).collect();
             let line = format!("{method} {path}?{}", query.join("&"));
             (host, line, fields.collect())
-        },
-    )
+        })
 }
 
 fn value_fits(pattern: &ValuePattern, value: &str) -> bool {
@@ -85,7 +90,7 @@ fn rank(one: &Match, path: &str, line: &str, fields: &str) -> Option<impl Ord + 
         PathPattern::Exact(exact) => (**exact == *path).then_some((2, 0)),
         PathPattern::Expression(e) => e.for_worker().is_match(path.as_bytes()).then_some((1, 0)),
         PathPattern::Prefix(prefix) => {
-            let covers = path == &**prefix || path.starts_with(&format!("{prefix}/"));
+            let covers = *path == **prefix || path.starts_with(&format!("{prefix}/"));
             covers.then_some((0, prefix.len()))
         }
     }?;
@@ -97,7 +102,7 @@ fn rank(one: &Match, path: &str, line: &str, fields: &str) -> Option<impl Ord + 
     };
     let parameter_fits = |pattern: &NamedPattern| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let first = pairs.find(|(name, _)| *name == *pattern.name);
+        let first = pairs.find(|(name, _)| **name == *pattern.name);
         first.is_some_and(|(_, value)| value_fits(&pattern.value, value))
     };
     let fits = one.method.as_deref().is_none_or(|name| name == method)
@@ -117,7 +122,10 @@ fn best(routes: &[Route], host: &str, line: &str, fields: &str) -> Option<usize>
     let (path, _) = target.split_once('?').unwrap();
     let mut all = Vec::new();
     for (at, route) in routes.iter().enumerate() {
-        let hosts = route.hostnames.iter().filter(|pattern| pattern.matches(host));
+        let hosts = route
+            .hostnames
+            .iter()
+            .filter(|pattern| pattern.matches(host));
         let host_rank = hosts.map(|pattern| match pattern {
             HostPattern::Exact(_) => (2, 0),
             HostPattern::Suffix(suffix) => (1, suffix.len()),
@@ -132,7 +140,9 @@ fn best(routes: &[Route], host: &str, line: &str, fields: &str) -> Option<usize>
             }
         }
     }
-    all.into_iter().max_by(|a, b| a.0.cmp(&b.0)).map(|(_, at)| at)
+    all.into_iter()
+        .max_by(|a, b| a.0.cmp(&b.0))
+        .map(|(_, at)| at)
 }
 
 proptest! {
