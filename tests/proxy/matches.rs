@@ -88,11 +88,13 @@ fn a_listeners_hostname_narrows_what_its_routes_are_for() {
         &["web", "shop"],
         "routes: [{hostnames: [a.b, shop.example.com], backends: [{name: shop}]}]",
     );
-    let port = config.port;
-    let config = config.load_balancer(&format!(
-        "listeners: [{{name: http, port: {port}, hostname: '*.example.com'}}]"
-    ));
     let lastcall = Lastcall::start(config);
+    let narrowed = lastcall.config().yaml().replace(
+        "protocol: HTTP}",
+        "protocol: HTTP, hostname: '*.example.com'}",
+    );
+    lastcall.folder.write("test.yaml", &narrowed);
+    lastcall.wait_for_metric("lastcall_config_reloads_total{result=\"ok\"}", 2.0);
     for (host, status) in [
         ("shop.example.com", 200),
         ("other.example.com", 200),
