@@ -201,8 +201,8 @@ pub struct PathChange {
     /// What is replaced.
     #[serde(rename = "type")]
     pub kind: PathChangeType,
-    /// The new path, or the new beginning of it, from its leading slash. With ReplacePrefixMatch / takes the
-    /// prefix away.
+    /// The new path, or the new beginning of it, from its leading slash. Where a prefix
+    /// is replaced, / takes it away.
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
     #[x_kube(
         validation = Rule::new(

@@ -55,12 +55,12 @@ pub struct PathMatch {
     #[serde(rename = "type", default)]
     pub kind: PathMatchType,
     /// The path, from its leading slash. With Prefix whole segments count: /api is for /api and
-    /// /api/x, not for /apix. With RegularExpression the whole path has to match.
+    /// /api/x, not for /apix. A regular expression has to match the whole path.
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[!-~]+$"))]
     pub value: String,
 }
 
-/// How a path is compared. Of those that fit Exact wins, then RegularExpression, then the longest Prefix.
+/// How a path is compared. Of those that fit an exact one wins, then a regular expression, then the longest prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum PathMatchType {

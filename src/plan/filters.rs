@@ -54,9 +54,13 @@ fn field_edits(edits: &written::HeaderEdits, field: &str, faults: &mut Vec<Fault
     };
     let lists = [(&edits.set, "set"), (&edits.add, "add")];
     for (list, name) in lists {
-        list.iter().for_each(|one| check_name(&one.name.0, name));
+        for one in list {
+            check_name(&one.name.0, name);
+        }
     }
-    edits.remove.iter().for_each(|n| check_name(&n.0, "remove"));
+    for name in &edits.remove {
+        check_name(&name.0, "remove");
+    }
     for (list, name) in lists {
         if list.iter().any(|one| !is_value(&one.value)) {
             let message = "a value must be printable ASCII, without white space around it";

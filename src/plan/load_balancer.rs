@@ -34,7 +34,7 @@ pub(super) fn plan(
     let load_balancer = LoadBalancer {
         name: name.clone(),
         listeners,
-        routes: planned.routes,
+        routes: planned.all,
         default_backend: planned.default_backend,
         limits: limits(&spec.limits),
         timeouts: client_timeouts(&spec.timeouts),

@@ -31,7 +31,7 @@ pub fn route_faults(spec: &api::LoadBalancerSpec) -> Vec<Fault> {
 
 /// The routes of one LoadBalancer, planned.
 pub(super) struct Routes {
-    pub(super) routes: Vec<Route>,
+    pub(super) all: Vec<Route>,
     pub(super) default_backend: Option<WeightedBackend>,
     /// What is wrong with them by themselves.
     pub(super) invalid: Vec<Fault>,
@@ -53,7 +53,7 @@ pub(super) fn plan(
     };
     let (routes, default_backend) = references.resolve(spec);
     Routes {
-        routes,
+        all: routes,
         default_backend,
         resolved: references.condition(),
         invalid: references.invalid,

@@ -58,10 +58,7 @@ fn what_a_route_matches_is_planned_as_it_is_written() {
         query: vec![named("q", ValuePattern::Expression(expression("[0-9]+")))],
         ..Match::all()
     };
-    assert_eq!(
-        planned.routes[0].matches,
-        [exact, by_expression, conditions]
-    );
+    assert_eq!(planned.all[0].matches, [exact, by_expression, conditions]);
     assert_eq!(planned.invalid, []);
 }
 
@@ -77,8 +74,8 @@ fn a_match_that_is_none_takes_only_itself_out_of_service() {
         {"matches": [bad, {"path": {"value": "/a"}}], "backends": [{"name": "web"}]},
         {"matches": [worse], "backends": [{"name": "web"}]},
     ]));
-    assert_eq!(planned.routes[0].matches, [Match::prefix("/a")]);
-    assert_eq!(planned.routes[1].matches, [], "and not everything");
+    assert_eq!(planned.all[0].matches, [Match::prefix("/a")]);
+    assert_eq!(planned.all[1].matches, [], "and not everything");
     let fields: Vec<&str> = planned.invalid.iter().map(|f| f.field.as_str()).collect();
     assert_eq!(
         fields,
@@ -111,7 +108,7 @@ fn filters_are_planned_as_they_are_written() {
         {"backends": [{"name": "web"}]},
     ]));
     let pair = |name: &str, value: &str| (name.into(), value.into());
-    let first = planned.routes[0].filters.as_deref().unwrap();
+    let first = planned.all[0].filters.as_deref().unwrap();
     assert_eq!(
         *first,
         Filters {
@@ -137,7 +134,7 @@ fn filters_are_planned_as_they_are_written() {
             mirror: None,
         }
     );
-    let redirect = planned.routes[1].filters.as_ref().unwrap();
+    let redirect = planned.all[1].filters.as_ref().unwrap();
     assert_eq!(
         redirect.redirect,
         Some(Redirect {
@@ -148,7 +145,7 @@ fn filters_are_planned_as_they_are_written() {
             status: 308,
         })
     );
-    assert_eq!(planned.routes[2].filters, None);
+    assert_eq!(planned.all[2].filters, None);
     assert_eq!(planned.invalid, []);
 }
 
@@ -169,7 +166,7 @@ fn a_filter_that_would_break_a_message_takes_its_route_out_of_service() {
         let planned = planned(&json!([
             {"filters": [{"requestHeaders": edits}], "backends": [{"name": "web"}]}
         ]));
-        let route = &planned.routes[0];
+        let route = &planned.all[0];
         assert!(route.backends.is_empty() && route.filters.is_none());
         let field = format!("spec.routes[0].filters[0].requestHeaders.{field}");
         assert_eq!(planned.invalid[0].field, field);
@@ -183,11 +180,11 @@ fn a_route_goes_on_without_a_mirror_that_is_not_there() {
         {"filters": [{"mirror": {"backend": {"name": "web"}, "percent": 5}}], "backends": [{"name": "web"}]},
         {"filters": [{"mirror": {"backend": {"name": "gone"}}}], "backends": [{"name": "web"}]},
     ]));
-    let mirror = |at: usize| planned.routes[at].filters.as_ref().unwrap().mirror.clone();
+    let mirror = |at: usize| planned.all[at].filters.as_ref().unwrap().mirror.clone();
     let there = mirror(0).unwrap();
     assert_eq!((there.backend.backend, there.percent), (0, 5));
     assert_eq!(mirror(1), None);
-    assert_eq!(planned.routes[1].backends.len(), 1);
+    assert_eq!(planned.all[1].backends.len(), 1);
     assert_eq!(
         planned.resolved.field.as_deref(),
         Some("spec.routes[1].filters[0].mirror.backend.name")

@@ -120,7 +120,7 @@ proptest! {
                 Ok(()) => taken.push(now),
                 Err(wait) => {
                     prop_assert!(wait > Duration::ZERO);
-                    let just_before = now + wait - Duration::from_nanos(1);
+                    let just_before = now + wait.saturating_sub(Duration::from_nanos(1));
                     prop_assert!(limiter.take(CLIENT, just_before).is_err());
                     now += wait;
                     prop_assert!(limiter.take(CLIENT, now).is_ok());
@@ -131,7 +131,7 @@ proptest! {
         for (first, from) in taken.iter().enumerate() {
             for (last, to) in taken.iter().enumerate().skip(first) {
                 let share = (*to - *from).as_secs_f64() * f64::from(requests) + f64::from(burst);
-                let count = (last - first + 1) as f64;
+                let count = f64::from(u32::try_from(last - first + 1).unwrap());
                 prop_assert!(count <= share + 1e-6, "{count} in {:?}, not {share}", *to - *from);
             }
         }
