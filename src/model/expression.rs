@@ -4,7 +4,8 @@
 //! They run in time linear in what they are matched with, whatever they say and whoever sends it (finite
 //! automata, no backtracking).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -38,15 +39,35 @@ pub enum ExpressionFault {
     TooLarge,
 }
 
+/// What is compiled and in use. A configuration is planned anew at every change of an endpoint, and what its
+/// routes say changes hardly ever.
+static IN_USE: LazyLock<Mutex<HashMap<Arc<str>, Weak<Regex>>>> = LazyLock::new(Mutex::default);
+
 impl Expression {
-    /// Compiles `text`.
+    /// Compiles `text`, unless that is in use already.
     pub fn new(text: &str) -> Result<Self, ExpressionFault> {
+        if let Some(known) = Self::in_use(text) {
+            return Ok(known);
+        }
         // By itself first: `a)|(b` is none, and what is put around it must not make it one.
         compile(text)?;
-        Ok(Self {
-            text: text.into(),
-            regex: Arc::new(compile(&format!(r"\A(?:{text})\z"))?),
-        })
+        let regex = Arc::new(compile(&format!(r"\A(?:{text})\z"))?);
+        let text: Arc<str> = text.into();
+        let mut all = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(Arc::clone(&text), Arc::downgrade(&regex));
+        // Seldom enough to cost nothing, often enough that what is gone takes no more room than what is not.
+        if all.len().is_power_of_two() {
+            all.retain(|_, regex| regex.strong_count() > 0);
+        }
+        Ok(Self { text, regex })
+    }
+
+    fn in_use(text: &str) -> Option<Self> {
+        let all = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (text, regex) = all.get_key_value(text)?;
+        let regex = regex.upgrade()?;
+        let text = Arc::clone(text);
+        Some(Self { text, regex })
     }
 
     /// The same for one worker: what matching remembers is its own there, so that no thread waits for
@@ -102,6 +123,19 @@ mod tests {
             let found = compiled.for_worker().is_match(text.as_bytes());
             assert_eq!(found, matches, "{expression:?} with {text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_in_use_is_not_compiled_again_and_what_is_not_takes_no_room() {
+        let first = Expression::new("/in-use/.*").unwrap();
+        let second = Expression::new("/in-use/.*").unwrap();
+        assert!(Arc::ptr_eq(&first.regex, &second.regex));
+        for at in 0..500 {
+            Expression::new(&format!("/gone/{at}")).unwrap();
+        }
+        // Other tests have theirs there, too.
+        let room = IN_USE.lock().unwrap_or_else(PoisonError::into_inner).len();
+        assert!(room < 256, "{room}");
     }
 
     #[test]

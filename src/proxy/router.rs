@@ -28,6 +28,9 @@ use crate::model::{Filters, HostPattern, Listener, LoadBalancer, Route, Weighted
 use paths::Paths;
 use rule::Rule;
 
+/// The longest name of a host (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 253;
+
 /// The routes of one LoadBalancer.
 #[derive(Debug)]
 pub struct Router {
@@ -188,7 +191,9 @@ impl Router {
 
     /// The most specific rule that it fits.
     fn find(&self, asked: &Asked<'_>) -> Option<Hit> {
-        let exact = self.exact.get(asked.host);
+        // No longer name can be configured: what is one is not even hashed.
+        let name = Some(asked.host).filter(|host| host.len() <= MAX_NAME);
+        let exact = name.and_then(|host| self.exact.get(host));
         let found = exact.and_then(|paths| paths.find(asked));
         found
             .or_else(|| {
