@@ -96,7 +96,7 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     }
     let mut refused = families.counter(
         "lastcall_refused_total",
-        "Requests and connections that lastcall answered or closed itself, by reason",
+        "Requests and connections that lastcall answered or closed itself, by reason; redirects are none of them",
     );
     for (reason, count) in &totals.refused {
         refused.put(&[("reason", reason)], float(*count));

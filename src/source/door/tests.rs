@@ -211,6 +211,17 @@ fn a_route_that_does_not_fit_is_refused_with_its_field() {
 }
 
 #[test]
+fn what_the_page_on_routes_shows_passes() {
+    let page = include_str!("../../../docs/routes.md");
+    let shown: Vec<&str> = page.split("```yaml\n").skip(1).collect();
+    assert!(!shown.is_empty());
+    for text in shown {
+        let (yaml, _) = text.split_once("```").expect("an end");
+        admit(yaml).unwrap();
+    }
+}
+
+#[test]
 #[rustfmt::skip] // one row a line
 fn a_filter_that_does_not_fit_is_refused_with_its_field() {
     let filters = |filters: &str| route(&format!("{{backends: [{{name: a}}], filters: [{filters}]}}"));
