@@ -1,6 +1,6 @@
 //! Copies of requests for a second Backend: what they are, that nobody waits for them, and that a drain does.
 
-use crate::support::backend::{self, Backend, Gate, Seen};
+use crate::support::backend::{self, Backend, Gate, Seen, Step};
 use crate::support::{Config, Lastcall, RawClient, wait_until};
 
 const ALL: &str =
@@ -124,6 +124,50 @@ fn a_share_of_the_requests_is_copied() {
         Some(count @ 55..=145) if shadow.seen().len() as u64 == count => Ok(()),
         other => Err(other),
     });
+}
+
+#[test]
+fn a_request_that_is_sent_again_has_one_copy_and_an_upgrade_none() {
+    let web = Backend::start(|seen| match (seen.target(), seen.connection) {
+        ("/again", 0) => vec![Step::Close],
+        ("/ws", _) => backend::websocket(),
+        _ => backend::ok("web"),
+    });
+    let second = Backend::start(|seen| match seen.target() {
+        "/ws" => backend::websocket(),
+        _ => backend::ok("web"),
+    });
+    let shadow = Backend::start(|_| backend::ok(""));
+    let config = Config::new(&[web.address, second.address])
+        .endpoints("shadow", &[shadow.address])
+        .load_balancer(ALL);
+    let lastcall = Lastcall::start(config);
+    let mut client = RawClient::connect(lastcall.address);
+    // Until it was the turn of the one that closes.
+    wait_until("a second attempt", crate::LIMIT, || {
+        let answer = client.ask("GET /again HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(answer.body_text(), "web");
+        match lastcall.count("lastcall_retries_total") {
+            Some(1..) => Ok(()),
+            other => Err(other),
+        }
+    });
+    client.ask("GET /last HTTP/1.1\r\nHost: a\r\n\r\n");
+    let asked = web.seen().len() + second.seen().len() - 1;
+    lastcall.wait_for_metric(
+        "lastcall_mirrored_total{result=\"answered\"}",
+        f64::from(u32::try_from(asked).unwrap()),
+    );
+    let switched = client.ask(
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(switched.status(), 101);
+    let mut client = RawClient::connect(lastcall.address);
+    client.ask("GET /end HTTP/1.1\r\nHost: a\r\n\r\n");
+    let copied = copies(&shadow, asked + 1);
+    assert!(copied.iter().all(|copy| copy.target() != "/ws"));
+    assert_eq!(copied.last().unwrap().target(), "/end");
 }
 
 /// DESIGN section 4: mirrored requests enter the gate, too.
