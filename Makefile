@@ -53,7 +53,7 @@ proxy:
 	$(CARGO_TEST) $(addprefix --test ,$(SOCKET_TESTS))
 
 # The files of fuzz/tests.
-FUZZ_TARGETS = http1
+FUZZ_TARGETS = http1 router
 fuzz:
 	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO_TEST) $(addprefix --test ,$(FUZZ_TARGETS))
 

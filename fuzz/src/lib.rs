@@ -9,6 +9,7 @@ pub mod check;
 #[path = "../../tests/codec/reading.rs"]
 #[allow(missing_docs)]
 pub mod reading;
+pub mod routes;
 
 /// Pieces that mean something to a parser of HTTP/1.
 const PIECES: &[&[u8]] = &[

@@ -1,8 +1,10 @@
 //! The router by examples, and against one that looks at every route.
 
+mod judge;
 mod reference;
 
 use super::*;
+use crate::model;
 use crate::model::{
     Expression, Match, NamedPattern, PathPattern, Retry, RouteTimeouts, ValuePattern,
 };

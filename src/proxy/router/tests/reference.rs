@@ -1,9 +1,8 @@
 //! The router against one that looks at every match of every route and takes the best.
 
-use std::cmp::Reverse;
-
 use proptest::prelude::*;
 
+use super::judge::{Facts, best};
 use super::*;
 
 const HOSTS: &[&str] = &[
@@ -77,74 +76,6 @@ fn request() -> impl Strategy<Value = (&'static str, String, String)> {
         })
 }
 
-fn value_fits(pattern: &ValuePattern, value: &str) -> bool {
-    match pattern {
-        ValuePattern::Exact(text) => **text == *value,
-        ValuePattern::Expression(e) => e.for_worker().is_match(value.as_bytes()),
-    }
-}
-
-/// How specific a match is for the request: the greatest is the best. `None` where it does not fit.
-fn rank(one: &Match, path: &str, line: &str, fields: &str) -> Option<impl Ord + use<>> {
-    let path_rank = match &one.path {
-        PathPattern::Exact(exact) => (**exact == *path).then_some((2, 0)),
-        PathPattern::Expression(e) => e.for_worker().is_match(path.as_bytes()).then_some((1, 0)),
-        PathPattern::Prefix(prefix) => {
-            let covers = *path == **prefix || path.starts_with(&format!("{prefix}/"));
-            covers.then_some((0, prefix.len()))
-        }
-    }?;
-    let method = line.split(' ').next().unwrap();
-    let (_, query) = line.split_once('?').unwrap();
-    let header_fits = |pattern: &NamedPattern| {
-        let mut pairs = fields.lines().filter_map(|line| line.split_once(": "));
-        pairs.any(|(name, value)| *name == *pattern.name && value_fits(&pattern.value, value))
-    };
-    let parameter_fits = |pattern: &NamedPattern| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let first = pairs.find(|(name, _)| **name == *pattern.name);
-        first.is_some_and(|(_, value)| value_fits(&pattern.value, value))
-    };
-    let fits = one.method.as_deref().is_none_or(|name| name == method)
-        && one.headers.iter().all(header_fits)
-        && one.query.iter().all(parameter_fits);
-    fits.then_some((
-        path_rank,
-        one.method.is_some(),
-        one.headers.len(),
-        one.query.len(),
-    ))
-}
-
-/// The route that serves the request, as its place.
-fn best(routes: &[Route], host: &str, line: &str, fields: &str) -> Option<usize> {
-    let (_, target) = line.split_once(' ').unwrap();
-    let (path, _) = target.split_once('?').unwrap();
-    let mut all = Vec::new();
-    for (at, route) in routes.iter().enumerate() {
-        let hosts = route
-            .hostnames
-            .iter()
-            .filter(|pattern| pattern.matches(host));
-        let host_rank = hosts.map(|pattern| match pattern {
-            HostPattern::Exact(_) => (2, 0),
-            HostPattern::Suffix(suffix) => (1, suffix.len()),
-        });
-        let none = route.hostnames.is_empty().then_some((0, 0));
-        let Some(host_rank) = host_rank.max().or(none) else {
-            continue;
-        };
-        for one in &route.matches {
-            if let Some(rank) = rank(one, path, line, fields) {
-                all.push(((host_rank, rank, Reverse(at)), at));
-            }
-        }
-    }
-    all.into_iter()
-        .max_by(|a, b| a.0.cmp(&b.0))
-        .map(|(_, at)| at)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
     #[test]
@@ -154,8 +85,17 @@ proptest! {
     ) {
         let router = router(routes.clone(), None);
         for (host, line, fields) in requests {
-            let found = asking(host, &line, &fields, |asked| router.find(asked));
-            let expected = best(&routes, host, &line, &fields);
+            let (found, expected) = asking(host, &line, &fields, |asked| {
+                let pair = |field: &Field| (field.name.of(asked.buf), field.value.of(asked.buf));
+                let facts = Facts {
+                    host: asked.host,
+                    path: asked.path,
+                    query: asked.query,
+                    method: asked.method,
+                    fields: asked.fields.iter().map(pair).collect(),
+                };
+                (router.find(asked), best(&routes, &facts))
+            });
             prop_assert_eq!(found.map(|hit| hit.route), expected, "{} {} {:?}", host, line, fields);
         }
     }
