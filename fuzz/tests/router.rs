@@ -31,7 +31,12 @@ fn a_request_goes_where_a_look_at_every_route_says() {
         .with_max_len(512)
         .for_each(|bytes: &[u8]| {
             let mut choices = Choices::new(bytes);
-            let input = message(&mut choices, &seeds);
+            // Half of them as they are: what is changed is often no request any more.
+            let input = if choices.below(2) == 0 {
+                seeds[choices.below(seeds.len())].clone()
+            } else {
+                message(&mut choices, &seeds)
+            };
             let _shown = Shown(&input);
             let load_balancer = routes::load_balancer(&mut choices);
             routes::check(&load_balancer, &input);

@@ -70,7 +70,8 @@ pub enum PathMatchType {
     #[default]
     Prefix,
     /// All of the path matches, in the syntax of Rust's regex crate, which is RE2's without \C; case
-    /// counts, and characters are ASCII. Those of one host are tried one after the other.
+    /// counts, and characters are ASCII. Those of one host are tried one after the other; a LoadBalancer may
+    /// have 128 in all.
     RegularExpression,
 }
 

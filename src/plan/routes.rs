@@ -17,8 +17,12 @@ use crate::model::{
     RouteTimeouts, ValuePattern, WeightedBackend,
 };
 
+/// Regular expressions in one LoadBalancer: those of one host are tried one after the other, and each takes
+/// memory in every worker.
+const MAX_EXPRESSIONS: usize = 128;
+
 /// What is wrong with the routes of a LoadBalancer that its schema cannot tell: regular expressions that are
-/// none.
+/// none, or too many of them.
 pub fn route_faults(spec: &api::LoadBalancerSpec) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (at, route) in spec.routes.iter().enumerate() {
@@ -26,7 +30,29 @@ pub fn route_faults(spec: &api::LoadBalancerSpec) -> Vec<Fault> {
         matches(route, &field, &mut faults);
         filters::plan(&route.filters, &field, &mut faults);
     }
+    let expressions: usize = spec.routes.iter().map(expressions).sum();
+    if expressions > MAX_EXPRESSIONS {
+        let message = format!(
+            "found {expressions} regular expressions; allowed: at most {MAX_EXPRESSIONS} in one LoadBalancer"
+        );
+        faults.push(Fault::new("spec.routes", message));
+    }
     faults
+}
+
+/// How many regular expressions the route has.
+fn expressions(route: &written::Route) -> usize {
+    let is_one = |kind: &route_match::ValueMatchType| {
+        *kind == route_match::ValueMatchType::RegularExpression
+    };
+    let in_match = |one: &route_match::RouteMatch| {
+        let path = one.path.as_ref().map(|path| path.kind);
+        let path = path == Some(route_match::PathMatchType::RegularExpression);
+        let headers = one.headers.iter().map(|header| &header.kind);
+        let query = one.query.iter().map(|parameter| &parameter.kind);
+        usize::from(path) + headers.chain(query).filter(|kind| is_one(kind)).count()
+    };
+    route.matches.iter().map(in_match).sum()
 }
 
 /// The routes of one LoadBalancer, planned.

@@ -190,3 +190,22 @@ fn a_route_goes_on_without_a_mirror_that_is_not_there() {
         Some("spec.routes[1].filters[0].mirror.backend.name")
     );
 }
+
+#[test]
+fn more_regular_expressions_than_workers_should_carry_are_refused() {
+    let faults = |count: usize| {
+        let header = json!({"name": "A", "type": "RegularExpression", "value": "1"});
+        let path = json!({"type": "RegularExpression", "value": "/a"});
+        let both = json!({"path": path, "headers": [header], "query": []});
+        let only = json!({"headers": [header]});
+        let mut matches = vec![both; count / 2];
+        matches.extend(vec![only; count % 2]);
+        let route = json!({"matches": matches, "backends": [{"name": "web"}]});
+        let spec = json!({"listeners": [{"name": "http", "port": 80}], "routes": [route]});
+        route_faults(&serde_json::from_value(spec).unwrap())
+    };
+    assert_eq!(faults(128), []);
+    let found = faults(129);
+    assert_eq!(found[0].field, "spec.routes");
+    assert!(found[0].message.contains("found 129"), "{found:?}");
+}
