@@ -339,6 +339,7 @@ pub(super) mod tests {
                 }],
                 responses: [0, 5, 0, 1, 0],
                 refused: vec![("bad_head", 2)],
+                mirrored: vec![("answered", 3)],
                 ..DataPlaneTotals::default()
             },
             drains,
