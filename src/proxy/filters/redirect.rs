@@ -44,8 +44,9 @@ pub fn location(redirect: &Redirect, prefix: usize, asked: &Origin<'_>) -> Strin
     let path = pieces.concat();
     match path.as_slice() {
         b"*" => to.push('/'),
-        // Without a host before it, what follows two slashes would be taken for one (RFC 3986 section 4.2).
-        [b'/', b'/', ..] if host.is_empty() => to.push_str("/."),
+        // Without a host before it, what follows two slashes would be taken for one (RFC 3986 section 4.2;
+        // browsers read a backslash as one of them).
+        [b'/', b'/' | b'\\', ..] if host.is_empty() => to.push_str("/."),
         _ => {}
     }
     if path != b"*" {
@@ -161,6 +162,7 @@ mod tests {
         };
         assert_eq!(to("/x"), "/x");
         assert_eq!(to("//evil.example"), "/.//evil.example");
+        assert_eq!(to("/\\evil.example"), "/./\\evil.example");
         assert_eq!(to("*"), "/");
     }
 }

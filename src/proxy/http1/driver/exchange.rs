@@ -87,7 +87,7 @@ impl Link {
 }
 
 /// What is the same for every attempt at a request.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Task<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) timeouts: &'a RouteTimeouts,

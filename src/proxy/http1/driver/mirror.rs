@@ -3,6 +3,7 @@
 //! any other, so that a drain waits for it, and is cut like any other.
 
 use std::cell::Cell;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -39,6 +40,12 @@ pub(super) struct Copied<'a> {
     /// As the request's own endpoint gets it.
     head: Vec<u8>,
     sent: Cell<bool>,
+}
+
+impl fmt::Debug for Copied<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copied").finish_non_exhaustive()
+    }
 }
 
 /// The body of a request that is to be copied, as far as it was sent.
