@@ -8,7 +8,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 lint unit loom proxy fuzz apiserver e2e soak crds: export CARGO_BUILD_TARGET = $(HOST)
 lint unit loom proxy fuzz apiserver e2e soak crds: export RUSTFLAGS = -C target-feature=+crt-static
 # One target folder for everything; each fuzz target runs this long.
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 15
 
 .PHONY: check test test-kubernetes soak bench deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
 
@@ -25,10 +25,10 @@ test-kubernetes: apiserver e2e
 soak: deps
 	LASTCALL_SOAK=1 $(CARGO_TEST) --test proxy --test traffic -- --test-threads=1 --nocapture
 
-## bench: what the gate costs; CPU per request against HAProxy and nginx, in one run
+## bench: what the gate and the router cost; CPU per request against HAProxy and nginx, in one run
 bench:
 	tests/install.sh bench
-	$(CARGO) bench --bench gate
+	$(CARGO) bench --bench gate --bench router
 	$(CARGO) bench --bench yardstick
 
 deps:
@@ -53,7 +53,7 @@ proxy:
 	$(CARGO_TEST) $(addprefix --test ,$(SOCKET_TESTS))
 
 # The files of fuzz/tests.
-FUZZ_TARGETS = http1 proxy_protocol sni
+FUZZ_TARGETS = http1 proxy_protocol router sni
 fuzz:
 	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO_TEST) $(addprefix --test ,$(FUZZ_TARGETS))
 

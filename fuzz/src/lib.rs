@@ -9,6 +9,7 @@ pub mod check;
 #[path = "../../tests/codec/reading.rs"]
 #[allow(missing_docs)]
 pub mod reading;
+pub mod routes;
 
 use std::time::Duration;
 

@@ -101,7 +101,7 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     }
     let mut refused = families.counter(
         "lastcall_refused_total",
-        "Requests and connections that lastcall answered or closed itself, by reason",
+        "Requests and connections that lastcall answered or closed itself, by reason; redirects are none of them",
     );
     for (reason, count) in &totals.refused {
         refused.put(&[("reason", reason)], float(*count));
@@ -112,6 +112,13 @@ fn data_plane(families: &mut Families, totals: &DataPlaneTotals) {
     );
     for (result, count) in &totals.tls_handshakes {
         handshakes.put(&[("result", result)], float(*count));
+    }
+    let mut mirrored = families.counter(
+        "lastcall_mirrored_total",
+        "Copies of requests for a route's mirror, by what became of them",
+    );
+    for (result, count) in &totals.mirrored {
+        mirrored.put(&[("result", result)], float(*count));
     }
     for (name, help, read) in PLAIN_COUNTERS {
         families.counter(name, help).put(&[], float(read(totals)));
@@ -360,6 +367,7 @@ pub(super) mod tests {
                 refused: vec![("bad_head", 2)],
                 tls_handshakes: vec![("resumed", 4)],
                 tcp_ended: vec![("closed", 4)],
+                mirrored: vec![("answered", 3)],
                 ..DataPlaneTotals::default()
             },
             drains,

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
 use crate::api::{Backend, LoadBalancer};
+use crate::plan::{self, route_faults};
 
 /// Bytes that all annotations of an object may have together (Kubernetes, `ValidateAnnotationsSize`).
 const ANNOTATION_BYTES: usize = 256 * 1024;
@@ -95,19 +96,19 @@ fn load_balancer(
     old: Option<&LoadBalancer>,
     allowed: &AllowedAnnotations,
 ) -> Vec<Fault> {
+    let mut faults = routes(new, old);
     let none = BTreeMap::new();
     let annotations = |lb: &LoadBalancer| lb.spec.service.as_ref().map(|s| s.annotations.clone());
     let new = annotations(new).unwrap_or_default();
     let old = old.and_then(annotations).unwrap_or_else(|| none.clone());
-    let mut faults: Vec<Fault> = new
+    let changed = new
         .iter()
-        .filter(|(key, value)| old.get(*key) != Some(value))
-        .filter_map(|(key, _)| {
-            let message = annotation_fault(key, allowed)?;
-            let field = format!("spec.service.annotations[{key}]");
-            Some(Fault { field, message })
-        })
-        .collect();
+        .filter(|(key, value)| old.get(*key) != Some(value));
+    faults.extend(changed.filter_map(|(key, _)| {
+        let message = annotation_fault(key, allowed)?;
+        let field = format!("spec.service.annotations[{key}]");
+        Some(Fault { field, message })
+    }));
     let bytes: usize = new.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > ANNOTATION_BYTES && new != old {
         faults.push(Fault {
@@ -116,6 +117,19 @@ fn load_balancer(
         });
     }
     faults
+}
+
+/// What is wrong with the routes by themselves.
+fn routes(new: &LoadBalancer, old: Option<&LoadBalancer>) -> Vec<Fault> {
+    if old.is_some_and(|old| old.spec.routes == new.spec.routes) {
+        return Vec::new();
+    }
+    let faults = route_faults(&new.spec).into_iter();
+    let own = |fault: plan::Fault| Fault {
+        field: fault.field,
+        message: fault.message,
+    };
+    faults.map(own).collect()
 }
 
 fn annotation_fault(key: &str, allowed: &AllowedAnnotations) -> Option<String> {
@@ -239,6 +253,22 @@ mod tests {
     fn fields(kind: &str, new: &Value, old: Option<&Value>) -> Vec<String> {
         let faults = faults(kind, new, old, &allowed());
         faults.into_iter().map(|fault| fault.field).collect()
+    }
+
+    #[test]
+    fn a_regular_expression_that_is_none_is_refused_unless_it_was_there_before() {
+        let routed = |expression: &str| {
+            let path = json!({"type": "RegularExpression", "value": expression});
+            let route = json!({"matches": [{"path": path}], "backends": [{"name": "web"}]});
+            json!({"apiVersion": "lastcall.dev/v1alpha1", "kind": "LoadBalancer", "metadata": {"name": "a"},
+                "spec": {"listeners": [{"name": "http", "port": 80}], "routes": [route]}})
+        };
+        let (good, bad) = (routed("/[a-z]+"), routed("/["));
+        let field = ["spec.routes[0].matches[0].path.value"];
+        assert_eq!(fields("LoadBalancer", &good, None), [""; 0]);
+        assert_eq!(fields("LoadBalancer", &bad, None), field);
+        assert_eq!(fields("LoadBalancer", &bad, Some(&good)), field);
+        assert_eq!(fields("LoadBalancer", &bad, Some(&bad)), [""; 0]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::draining::ConnectionDraining;
 use super::duration::GatewayDuration;
+use super::filter::Filter;
+use super::route_match::RouteMatch;
 use super::status::LoadBalancerStatus;
 use super::tls::ListenerTls;
 use super::upstream::{Retry, UpstreamTimeouts};
@@ -91,8 +93,8 @@ pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9
         .message("routes are for HTTP and TLS: connections of protocol TCP all go to defaultBackend")
         .field_path(".routes"),
     validation = Rule::new(
-        "!has(self.routes) || self.listeners.exists(l, !(l.protocol in ['TCP', 'TLS'])) || self.routes.all(r, !has(r.matches) || size(r.matches) == 0)")
-        .message("matches are for HTTP, which no listener speaks: routes of TLS connections are chosen by hostnames")
+        "!has(self.routes) || self.listeners.exists(l, !(l.protocol in ['TCP', 'TLS'])) || self.routes.all(r, (!has(r.matches) || size(r.matches) == 0) && (!has(r.filters) || size(r.filters) == 0))")
+        .message("matches and filters are for HTTP, which no listener speaks: routes of TLS connections are chosen by hostnames")
         .field_path(".routes"),
 )]
 pub struct LoadBalancerSpec {
@@ -103,8 +105,9 @@ pub struct LoadBalancerSpec {
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.port == b.port))")
         .message("two listeners of a LoadBalancer must not have the same port"))]
     pub listeners: Vec<Listener>,
-    /// Which requests go where. The most specific match wins: the longest host name, then the longest
-    /// path; then the first.
+    /// Which requests go where. The most specific match wins: the longest host name, then an exact path,
+    /// then a regular expression, then the longest prefix; then one with a method, with more headers, with
+    /// more of the query; then the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "atomic"))]
     pub routes: Vec<Route>,
@@ -212,11 +215,25 @@ pub enum ListenerProtocol {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.backends) && size(self.backends) > 0")
-        .message("backends: a route needs at least one backend").field_path(".backends"),
+    validation = Rule::new(
+        "(has(self.backends) && size(self.backends) > 0) || (has(self.filters) && self.filters.exists(f, has(f.redirect)))")
+        .message("backends: a route needs at least one backend, or a redirect").field_path(".backends"),
     validation = Rule::new(
         "!has(self.backends) || size(self.backends) == 0 || self.backends.exists(b, b.weight > 0)")
         .message("backends: at least one must have a weight above 0").field_path(".backends"),
+    validation = Rule::new(
+        "!has(self.filters) || !self.filters.exists(f, has(f.redirect)) || !has(self.backends) || size(self.backends) == 0")
+        .message("backends: a route with a redirect has none").field_path(".backends"),
+    validation = Rule::new(
+        "!has(self.filters) || !self.filters.exists(f, has(f.redirect)) || self.filters.all(f, has(f.redirect) || has(f.rateLimit))")
+        .message("filters: no endpoint gets what is redirected: only rateLimit goes beside a redirect")
+        .field_path(".filters"),
+    validation = Rule::new(
+        "!has(self.filters) || (self.filters.filter(f, has(f.requestHeaders)).size() <= 1 && self.filters.filter(f, has(f.responseHeaders)).size() <= 1 && self.filters.filter(f, has(f.redirect)).size() <= 1 && self.filters.filter(f, has(f.rewrite)).size() <= 1 && self.filters.filter(f, has(f.rateLimit)).size() <= 1 && self.filters.filter(f, has(f.mirror)).size() <= 1)")
+        .message("filters: each of them at most once").field_path(".filters"),
+    validation = Rule::new(
+        "!has(self.filters) || !has(self.matches) || !self.filters.exists(f, (has(f.redirect) && has(f.redirect.path) && f.redirect.path.type == 'ReplacePrefixMatch') || (has(f.rewrite) && has(f.rewrite.path) && f.rewrite.path.type == 'ReplacePrefixMatch')) || self.matches.all(m, !has(m.path) || m.path.type == 'Prefix')")
+        .message("filters: ReplacePrefixMatch needs matches by Prefix only").field_path(".filters"),
 )]
 pub struct Route {
     /// Hosts it is for, names or wildcards such as *.example.com; all where empty.
@@ -228,7 +245,11 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub matches: Vec<RouteMatch>,
-    /// Backends its requests go to, each by its share.
+    /// What is done with its requests beside: each at most once, in whatever order they stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 6), extend("x-kubernetes-list-type" = "atomic"))]
+    pub filters: Vec<Filter>,
+    /// Backends its requests go to, each by its share. None with a redirect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend(
         "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -239,44 +260,6 @@ pub struct Route {
     /// What is tried again. Wins over the Backend's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-}
-
-/// What a request must be like.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RouteMatch {
-    /// What its path must be like.
-    pub path: PathMatch,
-}
-
-/// What a path must be like.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PathMatch {
-    /// How the value is compared.
-    #[serde(rename = "type", default)]
-    pub kind: PathMatchType,
-    /// The path, from its leading slash. With Prefix whole segments count: /api is for /api and
-    /// /api/x, not for /apix.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[!-~]*$"))]
-    #[x_kube(
-        validation = Rule::new(
-            "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && !self.endsWith('/.') && !self.endsWith('/..')")
-            .message("value must not have empty, '.' or '..' segments"),
-        validation = Rule::new(
-            "!self.contains('?') && !self.contains('#') && !self.contains('%2f') && !self.contains('%2F')")
-            .message("value must be a path only: no '?', no '#', no '%2F'"),
-    )]
-    pub value: String,
-}
-
-/// Prefix compares whole segments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
-pub enum PathMatchType {
-    /// The path begins with these segments.
-    #[default]
-    Prefix,
 }
 
 /// A Backend and its share.

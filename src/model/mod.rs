@@ -5,22 +5,30 @@
 //! when a hold is let go, [`grace`] how long a pod may be held at all. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
 
 pub mod drain;
+pub mod expression;
+pub mod filter;
 pub mod grace;
 pub mod histogram;
 pub mod identity;
 pub mod release;
 pub mod report;
+pub mod route;
 pub mod snapshot;
 pub mod stream;
 pub mod target;
 pub mod tls;
 pub mod totals;
 
+pub use expression::{Expression, ExpressionFault};
+pub use filter::{
+    FieldEdits, Filters, LimitPer, Mirror, PathChange, RateLimit, Redirect, Rewrite, Scheme,
+};
 pub use identity::{EndpointId, Member, ObjectName};
+pub use route::{Match, NamedPattern, PathPattern, Route, ValuePattern};
 pub use snapshot::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointProtocol, EndpointSpec, HostPattern,
-    LastEndpoint, Limits, Listener, LoadBalancer, Policy, Protocol, Retry, Route, RouteTimeouts,
-    Snapshot, Stopping, UpstreamTls, WeightedBackend,
+    LastEndpoint, Limits, Listener, LoadBalancer, Policy, Protocol, Retry, RouteTimeouts, Snapshot,
+    Stopping, UpstreamTls, WeightedBackend,
 };
 pub use stream::{ProxyVersion, StreamRoutes};
 pub use target::Target;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::identity::{EndpointId, ObjectName};
+use super::route::Route;
 use super::stream::{ProxyVersion, StreamRoutes};
 use super::tls::{BackendTls, ListenerTls};
 
@@ -122,18 +123,6 @@ impl HostPattern {
             HostPattern::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
         }
     }
-}
-
-/// Which requests go where.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Route {
-    /// Hosts it is for; all where empty.
-    pub hostnames: Vec<HostPattern>,
-    /// Path prefixes it is for, whole segments (`/api` matches `/api` and `/api/x`, not `/apix`); all
-    /// where empty.
-    pub path_prefixes: Vec<Box<str>>,
-    /// Where its requests go, by weight. Empty where nothing resolved: the route answers 503.
-    pub backends: Vec<WeightedBackend>,
 }
 
 /// One choice of a route, with what the route and the Backend say about timeouts and retries merged

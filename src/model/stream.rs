@@ -1,13 +1,14 @@
 //! What only connections have whose bytes are passed on as they are: where those of TCP listeners and of TLS
 //! listeners that pass TLS through go, and in which words an endpoint is told of the client.
 
-use super::snapshot::{Route, WeightedBackend};
+use super::route::Route;
+use super::snapshot::WeightedBackend;
 
 /// Where such connections go.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamRoutes {
-    /// By the host name that a TLS client asks for. They have no path prefixes. One without Backends takes
-    /// its names out of service.
+    /// By the host name that a TLS client asks for. They match every path and have no filters. One without
+    /// Backends takes its names out of service.
     pub routes: Vec<Route>,
     /// For all of a TCP listener's connections, and for those of TLS that no route matches.
     pub default_backend: Option<WeightedBackend>,

@@ -26,6 +26,8 @@ pub struct DataPlaneTotals {
     /// Requests and connections answered or closed by lastcall itself, by fault. The reasons are a fixed
     /// set of short words.
     pub refused: Vec<(&'static str, u64)>,
+    /// Copies of requests, by what became of them. The results are a fixed set of short words.
+    pub mirrored: Vec<(&'static str, u64)>,
     /// Exchanges whose client went away first.
     pub client_gone: u64,
     /// Exchanges that the endpoint broke: no answer, a broken one, or half of one.

@@ -27,11 +27,13 @@ pub(super) fn users<'a>(
 
 fn backend_names(spec: &api::LoadBalancerSpec) -> impl Iterator<Item = &str> {
     let routed = spec.routes.iter().flat_map(|route| &route.backends);
-    routed.map(|backend| backend.name.as_str()).chain(
-        spec.default_backend
-            .iter()
-            .map(|backend| backend.name.as_str()),
-    )
+    let filters = spec.routes.iter().flat_map(|route| &route.filters);
+    let mirrors = filters.filter_map(|filter| filter.mirror.as_ref());
+    let named = mirrors
+        .map(|mirror| &mirror.backend)
+        .chain(&spec.default_backend);
+    let named = named.map(|backend| backend.name.as_str());
+    routed.map(|backend| backend.name.as_str()).chain(named)
 }
 
 /// The settings of one LoadBalancer as the model says them.

@@ -1,20 +1,18 @@
-//! One LoadBalancer: its listeners, its routes, and what it allows clients.
+//! One LoadBalancer: its listeners, and what it allows clients. Its routes are `routes`'.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::Facts;
 use super::ports::Ports;
-use super::streams;
+use super::routes;
 use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, load_balancer as written};
 use crate::model::tls::ListenerTls;
 use crate::model::{
-    ClientTimeouts, HostPattern, Limits, Listener, LoadBalancer, ObjectName, Protocol, Retry,
-    Route, RouteTimeouts, WeightedBackend,
+    ClientTimeouts, HostPattern, Limits, Listener, LoadBalancer, ObjectName, Protocol,
 };
 
 /// Plans one LoadBalancer. `backends` are all Backends, in the order of the snapshot.
@@ -36,23 +34,15 @@ pub(super) fn plan(
         // Who may connect is not known, so nobody may.
         Vec::new()
     };
-    verdict.conditions.push(accepted(spec, &faults, &listeners));
-
-    let mut references = References {
-        namespace: name,
-        backends,
-        faults: Vec::new(),
-    };
-    let (mut routes, mut default_backend) = references.resolve(spec);
-    let (streams, mismatches) =
-        streams::separate(spec, backends, &mut routes, &mut default_backend);
-    verdict.conditions.push(references.condition(mismatches));
+    let planned = routes::plan(name, spec, backends);
+    let accepted = accepted(spec, &faults, &planned.invalid, &listeners);
+    verdict.conditions.extend([accepted, planned.resolved]);
     let load_balancer = LoadBalancer {
         name: name.clone(),
         listeners,
-        routes,
-        default_backend,
-        streams,
+        routes: planned.all,
+        default_backend: planned.default_backend,
+        streams: planned.streams,
         limits: limits(&spec.limits),
         timeouts: client_timeouts(&spec.timeouts),
         allowed_sources,
@@ -61,10 +51,19 @@ pub(super) fn plan(
     (load_balancer, verdict)
 }
 
-fn accepted(spec: &api::LoadBalancerSpec, faults: &[Fault], listeners: &[Listener]) -> Condition {
+fn accepted(
+    spec: &api::LoadBalancerSpec,
+    sources: &[Fault],
+    routes: &[Fault],
+    listeners: &[Listener],
+) -> Condition {
     let kind = ConditionKind::Accepted;
-    if !faults.is_empty() {
-        return Condition::broken(kind, "InvalidSources", faults);
+    if !sources.is_empty() {
+        return Condition::broken(kind, "InvalidSources", sources);
+    }
+    if !routes.is_empty() {
+        // The other routes serve.
+        return Condition::broken(kind, "InvalidRoutes", routes);
     }
     if listeners.is_empty() {
         let fault = Fault::new(
@@ -169,142 +168,6 @@ fn listener(wanted: &written::Listener, port: u16, tls: Option<Arc<ListenerTls>>
     }
 }
 
-/// Turns names into indices and remembers those that lead nowhere.
-struct References<'a> {
-    /// The LoadBalancer; references stay in its namespace.
-    namespace: &'a ObjectName,
-    backends: &'a [(ObjectName, &'a api::Backend)],
-    faults: Vec<Fault>,
-}
-
-impl References<'_> {
-    /// All routes and the default, with what they name looked up.
-    fn resolve(&mut self, spec: &api::LoadBalancerSpec) -> (Vec<Route>, Option<WeightedBackend>) {
-        let mut routes: Vec<Route> = spec
-            .routes
-            .iter()
-            .enumerate()
-            .map(|(at, route)| self.route(at, route))
-            .collect();
-        let Some(wanted) = &spec.default_backend else {
-            return (routes, None);
-        };
-        let found = self.find(&wanted.name, 1, None, "spec.defaultBackend.name");
-        if found.is_none() {
-            // Law 4: what it would have taken gets 503, as from a route without a Backend, and not 404.
-            // It is last and matches everything, so every other route comes before it.
-            routes.push(Route {
-                hostnames: Vec::new(),
-                path_prefixes: Vec::new(),
-                backends: Vec::new(),
-            });
-        }
-        (routes, found)
-    }
-
-    fn route(&mut self, at: usize, route: &written::Route) -> Route {
-        let backends: Vec<WeightedBackend> = route
-            .backends
-            .iter()
-            .enumerate()
-            .filter_map(|(which, wanted)| {
-                let field = format!("spec.routes[{at}].backends[{which}].name");
-                self.find(&wanted.name, wanted.weight, Some(route), &field)
-            })
-            .collect();
-        // What is left and takes nothing serves nothing.
-        let serves = backends.iter().any(|backend| backend.weight > 0);
-        Route {
-            hostnames: route
-                .hostnames
-                .iter()
-                .map(|h| HostPattern::new(h))
-                .collect(),
-            path_prefixes: route
-                .matches
-                .iter()
-                .map(|m| path_prefix(&m.path.value).into())
-                .collect(),
-            backends: if serves { backends } else { Vec::new() },
-        }
-    }
-
-    fn find(
-        &mut self,
-        wanted: &str,
-        weight: u32,
-        route: Option<&written::Route>,
-        field: &str,
-    ) -> Option<WeightedBackend> {
-        let name = ObjectName::new(&self.namespace.namespace, wanted);
-        let Ok(backend) = self
-            .backends
-            .binary_search_by(|(known, _)| known.cmp(&name))
-        else {
-            self.faults
-                .push(Fault::new(field, format!("there is no Backend {name}")));
-            return None;
-        };
-        let own = &self.backends[backend].1.spec;
-        let timeouts = [
-            route.and_then(|r| r.timeouts.as_ref()),
-            own.timeouts.as_ref(),
-        ];
-        let retry = [route.and_then(|r| r.retry.as_ref()), own.retry.as_ref()];
-        Some(WeightedBackend {
-            backend,
-            weight,
-            timeouts: route_timeouts(timeouts),
-            retry: Retry {
-                attempts: first(retry, |r| r.attempts).unwrap_or(Retry::default().attempts),
-            },
-        })
-    }
-
-    /// `mismatches`: what leads to Backends that no listener can use.
-    fn condition(self, mismatches: Vec<Fault>) -> Condition {
-        let kind = ConditionKind::ResolvedRefs;
-        let reason = match (&self.faults[..], &mismatches[..]) {
-            ([], []) => return Condition::met(kind, "ResolvedRefs", ""),
-            ([], _) => "ProtocolMismatch",
-            _ => "BackendNotFound",
-        };
-        Condition::broken(kind, reason, &[self.faults, mismatches].concat())
-    }
-}
-
-/// `/api/` and `/api` are the same prefix, as in Gateway API.
-fn path_prefix(value: &str) -> &str {
-    match value.trim_end_matches('/') {
-        "" => "/",
-        trimmed => trimmed,
-    }
-}
-
-/// The first of the two that says anything: the route, then the Backend.
-fn first<T, V>(each: [Option<&T>; 2], field: impl Fn(&T) -> Option<V>) -> Option<V> {
-    each.into_iter().flatten().find_map(field)
-}
-
-fn route_timeouts(each: [Option<&api::UpstreamTimeouts>; 2]) -> RouteTimeouts {
-    type Field = fn(&api::UpstreamTimeouts) -> &Option<api::GatewayDuration>;
-    let get = |field: Field| first(each, |t| field(t).as_ref().map(api::GatewayDuration::get));
-    // 0s is no limit.
-    let limit = |written: Option<Duration>, default| match written {
-        Some(Duration::ZERO) => None,
-        Some(duration) => Some(duration),
-        None => default,
-    };
-    let default = RouteTimeouts::default();
-    RouteTimeouts {
-        request: limit(get(|t| &t.request), default.request),
-        connect: get(|t| &t.connect).unwrap_or(default.connect),
-        response_head: limit(get(|t| &t.response_head), default.response_head),
-        backend_idle: get(|t| &t.backend_idle).unwrap_or(default.backend_idle),
-        tunnel_idle: limit(get(|t| &t.tunnel_idle), default.tunnel_idle),
-    }
-}
-
 fn limits(written: &written::Limits) -> Limits {
     Limits {
         connections: written.connections,
@@ -347,6 +210,5 @@ mod tests {
         assert_eq!(limits(&written::Limits::default()), Limits::default());
         let timeouts = client_timeouts(&written::ClientTimeouts::default());
         assert_eq!(timeouts, ClientTimeouts::default());
-        assert_eq!(route_timeouts([None, None]), RouteTimeouts::default());
     }
 }

@@ -11,8 +11,10 @@ pub mod allotment;
 mod backend;
 pub mod cluster;
 mod draining;
+mod filters;
 mod load_balancer;
 mod ports;
+mod routes;
 mod streams;
 pub mod tls;
 mod verdict;
@@ -33,7 +35,8 @@ use crate::model::{EndpointSpec, ObjectName, Snapshot};
 
 use allotment::Allotment;
 use ports::Ports;
-pub use verdict::{Condition, ConditionKind, Verdict};
+pub use routes::route_faults;
+pub use verdict::{Condition, ConditionKind, Fault, Verdict};
 
 /// Everything users wrote, in any order.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -21,7 +21,7 @@ fn backend(name: &str, protocol: &str) -> api::Backend {
     )
 }
 
-/// Plans one LoadBalancer before the Backends `web`, of HTTP, and `db` and `mq`, of TCP.
+/// Plans one LoadBalancer before the Backends `web`, of HTTP, `rpc`, of gRPC, and `db` and `mq`, of TCP.
 #[allow(clippy::needless_pass_by_value)] // a literal, at every call
 fn run(spec: Value) -> Plan {
     let objects = Objects {
@@ -30,6 +30,7 @@ fn run(spec: Value) -> Plan {
             backend("web", "HTTP"),
             backend("db", "TCP"),
             backend("mq", "TCP"),
+            backend("rpc", "GRPC"),
         ],
     };
     plan(&objects, &Facts::default())
@@ -224,4 +225,62 @@ fn how_long_a_tunnel_may_be_idle_is_the_routes_then_the_backends_word() {
     assert_eq!(default.tunnel_idle, Some(minutes(5)));
     assert_eq!(streams.routes[0].backends[0].timeouts.tunnel_idle, None);
     assert_eq!(default.connect, std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn filters_are_for_requests() {
+    let limit = json!([{"rateLimit": {"requests": 1}}]);
+    let plan = run(json!({
+        "listeners": [listener("tls", 443, "TLS"), listener("http", 80, "HTTP")],
+        "routes": [
+            {"hostnames": ["db.a"], "filters": limit, "backends": [{"name": "db"}]},
+            {"hostnames": ["web.a"], "filters": limit, "backends": [{"name": "web"}]},
+        ],
+    }));
+    let (met, reason, message) = refs(&plan);
+    assert_eq!((met, reason), (false, "ProtocolMismatch"));
+    assert!(
+        message.contains("spec.routes[0].filters: is for HTTP") || message.contains("is for HTTP"),
+        "{message}"
+    );
+    let streams = &only(&plan).streams;
+    assert_eq!(streams.routes.len(), 1);
+    assert!(streams.routes[0].backends.is_empty() && streams.routes[0].filters.is_none());
+    assert!(only(&plan).routes[0].filters.is_some());
+}
+
+/// The names that it sends elsewhere are those of connections, too, as where HTTP leads to a TLS listener.
+#[test]
+fn a_redirect_is_for_requests_and_takes_no_connections() {
+    let plan = run(json!({
+        "listeners": [listener("tls", 443, "TLS"), listener("http", 80, "HTTP")],
+        "routes": [
+            {"hostnames": ["db.a"], "filters": [{"redirect": {"scheme": "https"}}]},
+            {"hostnames": ["db.a"], "backends": [{"name": "db"}]},
+        ],
+    }));
+    assert_eq!(refs(&plan).0, true, "{:?}", refs(&plan));
+    assert_eq!(only(&plan).routes.len(), 1);
+    let streams = &only(&plan).streams.routes;
+    assert_eq!(streams.len(), 1);
+    assert_eq!(names(&plan, &streams[0].backends), ["db"]);
+}
+
+#[test]
+fn a_mirror_that_does_not_speak_http1_is_left_out_and_its_route_goes_on() {
+    for name in ["rpc", "db"] {
+        let plan = run(json!({
+            "listeners": [listener("http", 80, "HTTP")],
+            "routes": [{
+                "filters": [{"mirror": {"backend": {"name": name}}}],
+                "backends": [{"name": "web"}],
+            }],
+        }));
+        let (met, reason, message) = refs(&plan);
+        assert_eq!((met, reason), (false, "ProtocolMismatch"));
+        assert!(message.contains("HTTP/1"), "{message}");
+        let route = &only(&plan).routes[0];
+        assert_eq!(names(&plan, &route.backends), ["web"]);
+        assert_eq!(route.filters.as_ref().unwrap().mirror, None);
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::verdict::Fault;
 use crate::api::{self, backend as written_backend, load_balancer as written};
-use crate::model::{ObjectName, Route, StreamRoutes, WeightedBackend};
+use crate::model::{Match, ObjectName, Route, StreamRoutes, WeightedBackend};
 
 /// All Backends, in the order of the snapshot.
 type Backends<'a> = [(ObjectName, &'a api::Backend)];
@@ -89,6 +89,11 @@ pub(super) fn separate(
     (separation.streams, separation.faults)
 }
 
+fn redirects(route: &written::Route) -> bool {
+    let mut filters = route.filters.iter();
+    filters.any(|filter| filter.redirect.is_some())
+}
+
 struct Separation<'a> {
     spoken: Spoken,
     backends: &'a Backends<'a>,
@@ -113,6 +118,11 @@ impl Separation<'_> {
 
     /// `written` is absent for the default that is not there.
     fn route(&mut self, at: usize, written: Option<&written::Route>, mut route: Route) {
+        if written.is_some_and(redirects) {
+            // It has no Backends, and only requests can be told to go elsewhere.
+            self.keep_for_requests(route);
+            return;
+        }
         let Some(first) = route.backends.first().copied() else {
             // Nothing says what it is for, so it is out of service for all.
             self.keep_for_requests(route.clone());
@@ -170,6 +180,7 @@ impl Separation<'_> {
         let timeouts = written.timeouts.clone().unwrap_or_default();
         let asked = [
             ("matches", !written.matches.is_empty()),
+            ("filters", !written.filters.is_empty()),
             ("retry", written.retry.is_some()),
             ("timeouts.request", timeouts.request.is_some()),
             ("timeouts.responseHead", timeouts.response_head.is_some()),
@@ -191,7 +202,8 @@ impl Separation<'_> {
 
     fn keep_for_streams(&mut self, mut route: Route) {
         if self.spoken.tls {
-            route.path_prefixes.clear();
+            route.matches = vec![Match::all()];
+            route.filters = None;
             self.streams.routes.push(route);
         }
     }

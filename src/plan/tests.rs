@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    AdminState, DrainPolicy, HostPattern, Listener, LoadBalancer, Member, Policy, Protocol, Retry,
-    RouteTimeouts,
+    AdminState, DrainPolicy, HostPattern, Listener, LoadBalancer, Match, Member, Policy, Protocol,
+    Retry, RouteTimeouts,
 };
 
 fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> T {
@@ -115,7 +115,7 @@ fn what_resolves_is_planned_whole() {
         route.hostnames,
         [HostPattern::Exact("shop.example.com".into())]
     );
-    assert_eq!(route.path_prefixes, ["/api".into(), "/".into()]);
+    assert_eq!(route.matches, [Match::prefix("/api"), Match::all()]);
     let chosen: Vec<(&str, u32)> = route
         .backends
         .iter()
@@ -193,7 +193,8 @@ fn a_missing_default_backend_leaves_a_route_that_answers_503() {
     assert_eq!(shop.default_backend, None);
     assert_eq!(shop.routes.len(), 1);
     let last = &shop.routes[0];
-    assert!(last.hostnames.is_empty() && last.path_prefixes.is_empty() && last.backends.is_empty());
+    assert!(last.hostnames.is_empty() && last.backends.is_empty());
+    assert_eq!(last.matches, [Match::all()]);
     let refs = verdict(&plan, Kind::LoadBalancer, "shop")
         .get(ConditionKind::ResolvedRefs)
         .unwrap();

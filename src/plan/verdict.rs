@@ -113,13 +113,15 @@ impl Verdict {
 
 /// A field that is at fault, and what is the matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub struct Fault {
+    /// The field, such as `spec.routes[0].matches[1].path.value`.
     pub field: String,
+    /// What is wrong with it.
     pub message: String,
 }
 
 impl Fault {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(super) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             message: message.into(),

@@ -10,7 +10,7 @@ pub struct Answer {
     /// After how many seconds it is worth asking again.
     pub retry_after: Option<u32>,
     /// A further field line.
-    pub field: Option<&'static str>,
+    pub field: Option<Box<str>>,
 }
 
 impl Answer {
@@ -33,8 +33,8 @@ impl Answer {
 
     /// With a further field line, such as `Allow: GET`.
     #[must_use]
-    pub fn with_field(mut self, line: &'static str) -> Self {
-        self.field = Some(line);
+    pub fn with_field(mut self, line: impl Into<Box<str>>) -> Self {
+        self.field = Some(line.into());
         self
     }
 
@@ -48,7 +48,8 @@ impl Answer {
             "status": self.status,
             "detail": self.detail,
         });
-        let content = if self.status < 300 {
+        // Only what went wrong is worth a body.
+        let content = if self.status < 400 {
             String::new()
         } else {
             problem.to_string()
@@ -62,7 +63,7 @@ impl Answer {
         if let Some(seconds) = self.retry_after {
             let _ = write!(out, "Retry-After: {seconds}\r\n");
         }
-        if let Some(line) = self.field {
+        if let Some(line) = &self.field {
             let _ = write!(out, "{line}\r\n");
         }
         if close {
@@ -79,6 +80,11 @@ impl Answer {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",

@@ -60,8 +60,16 @@ pub struct WorkerStats {
     pub no_proxy_header: Counter,
     /// Requests that were refused before they were forwarded.
     pub refused: Counter,
+    /// Requests that came too soon for their route's limit.
+    pub rate_limited: Counter,
     /// Further attempts on another endpoint.
     pub retries: Counter,
+    /// Copies of requests that were answered.
+    pub mirrors_answered: Counter,
+    /// Copies of requests that were not answered, or not to the end.
+    pub mirrors_failed: Counter,
+    /// Copies of requests that were not sent: too many at once, no endpoint, or too long a body.
+    pub mirrors_skipped: Counter,
     /// Exchanges ended by force.
     pub cut: Counter,
     /// Exchanges whose client went away first.

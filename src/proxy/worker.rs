@@ -28,7 +28,7 @@ use accept::Open;
 use connections::Connections;
 use view::Upstreams;
 
-pub(super) use connections::{Control, Exchanging, Registered};
+pub(super) use connections::{Control, Exchanging, Registered, Unattended};
 pub(super) use view::{Pool, Publication, Site, View};
 
 /// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.

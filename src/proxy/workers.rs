@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::connection_counts::ConnectionCounts;
 use super::listener::{BindError, PortSockets};
+use super::rate_limit::{Limiters, keep as keep_limiters};
 use super::stats::Stats;
 use super::tls::Configs;
 use super::worker::{Command, Publication, Shutdown, Worker};
@@ -40,6 +41,7 @@ struct Ports {
     failed: BTreeMap<u16, String>,
     counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
     tls: Arc<Configs>,
+    limiters: Arc<Limiters>,
     /// The process is leaving: nothing is bound any more, whatever the configuration says.
     closed: bool,
 }
@@ -113,6 +115,12 @@ impl Workers {
                 ("connection", stats.sum(|s| &s.turned_away)),
                 ("proxy_header", stats.sum(|s| &s.no_proxy_header)),
                 ("request", stats.sum(|s| &s.refused)),
+                ("rate_limit", stats.sum(|s| &s.rate_limited)),
+            ],
+            mirrored: vec![
+                ("answered", stats.sum(|s| &s.mirrors_answered)),
+                ("failed", stats.sum(|s| &s.mirrors_failed)),
+                ("skipped", stats.sum(|s| &s.mirrors_skipped)),
             ],
             client_gone: stats.sum(|s| &s.client_gone),
             upstream_broken: stats.sum(|s| &s.upstream_broken),
@@ -153,11 +161,14 @@ impl Workers {
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&counts);
         let tls = Arc::new(Configs::new(&snapshot, &ports.tls));
         ports.tls = Arc::clone(&tls);
+        let now = std::time::Instant::now();
+        ports.limiters = Arc::new(keep_limiters(&ports.limiters, &snapshot, now, seed()));
         let publication = Publication {
             snapshot,
             gates,
             counts,
             tls,
+            limiters: Arc::clone(&ports.limiters),
         };
         self.tell_all(|done| Command::Publish(publication.clone(), done))
             .await;

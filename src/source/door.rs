@@ -11,6 +11,7 @@ use super::schema::{self, Schema};
 use super::yaml::{Content, Node};
 use crate::api::load_balancer::{LABEL, SUBDOMAIN};
 use crate::api::{self, API_VERSION};
+use crate::plan;
 
 /// A fault of an object: where in its file, which field, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,13 +75,15 @@ impl Door {
             Kind::Backend => serde_json::from_value(object).map(Admitted::Backend),
         };
         // The schema is derived from the types, so what fits it can be read. Were it otherwise, refuse.
-        read.map_err(|error| {
+        let admitted = read.map_err(|error| {
             vec![Violation {
                 line: document.line,
                 field: String::new(),
                 message: error.to_string(),
             }]
-        })
+        })?;
+        beyond_the_schema(document, &admitted)?;
+        Ok(admitted)
     }
 
     fn kind_of(&self, document: &Node) -> Result<(Kind, &KindDoor), Vec<Violation>> {
@@ -221,6 +224,26 @@ fn without_a_cluster(document: &Node, kind: Kind) -> Vec<Violation> {
             })
         })
         .collect()
+}
+
+/// What no schema can say, and the webhook refuses in a cluster.
+fn beyond_the_schema(document: &Node, object: &Admitted) -> Result<(), Vec<Violation>> {
+    let Admitted::LoadBalancer(load_balancer) = object else {
+        return Ok(());
+    };
+    let faults = plan::route_faults(&load_balancer.spec).into_iter();
+    let violations: Vec<Violation> = faults
+        .map(|fault| Violation {
+            line: line_of(document, &fault.field),
+            field: fault.field,
+            message: fault.message,
+        })
+        .collect();
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(violations)
+    }
 }
 
 /// The line of the deepest part of `path` (`spec.routes[1].backends`) that the document has.

@@ -2,6 +2,7 @@
 //! What those would write the tests write.
 
 mod quiet;
+mod routes;
 mod secrets;
 mod server;
 mod space;

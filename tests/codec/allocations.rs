@@ -39,6 +39,7 @@ fn exchange(
         request_id: "0123",
         default_host: "",
         pass_expect: true,
+        filtered: None,
     };
     forward_request(&head, REQUEST, fields, &context, out);
     pass_body(head.body.into(), &REQUEST[len..], out);
@@ -57,6 +58,7 @@ fn exchange(
         close: false,
         framing,
         date: "now",
+        edits: None,
     };
     connection.on(Event::ResponseHead { close: false }).unwrap();
     forward_response(&head, RESPONSE, fields, &context, out);

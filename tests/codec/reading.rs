@@ -158,6 +158,7 @@ pub fn context(client: &ClientFields) -> ForwardContext<'_> {
         request_id: "id",
         default_host: "10.0.0.7:8080",
         pass_expect: true,
+        filtered: None,
     }
 }
 
@@ -265,6 +266,7 @@ pub fn read_response(wire: &mut Wire<'_>, asked: AskedBy) -> (Result<Response, B
             close: framing.closes(),
             framing,
             date: "",
+            edits: None,
         };
         forward_response(&head, &wire.buffer, &fields, &context, &mut out);
         let mut response = take_response(&head, &wire.buffer, &fields);

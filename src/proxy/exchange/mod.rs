@@ -14,6 +14,7 @@ mod link;
 mod piece;
 mod replay;
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -33,6 +34,7 @@ use link::Received;
 
 use super::http1::driver::Task;
 use super::http1::{AskedBy, BodyFault, ResponseContext, ResponseFraming, forward_response};
+use super::mirror::CopiedBody;
 use super::pick::Picked;
 use super::timer::Timer;
 use super::worker::{Control, Worker};
@@ -105,7 +107,7 @@ impl From<CallerFault> for Ended {
 
 pub(super) struct Exchange<'a, C> {
     caller: &'a mut C,
-    worker: &'a Worker,
+    worker: &'a Rc<Worker>,
     control: &'a Control,
     task: Task<'a>,
     timer: &'a mut Timer,
@@ -120,6 +122,8 @@ pub(super) struct Exchange<'a, C> {
     upload_moved: Instant,
     download_moved: Instant,
     interim_seen: u32,
+    /// What was sent of the body, where it is to be copied and not too long.
+    copied_body: Option<CopiedBody>,
     now: Instant,
     /// Where the messages of a gRPC response end.
     pub(super) messages: Option<Messages>,
@@ -129,7 +133,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
     /// `link` has the request's head; `ends` where that is all of it.
     pub(super) fn new(
         (caller, timer): (&'a mut C, &'a mut Timer),
-        (worker, control): (&'a Worker, &'a Control),
+        (worker, control): (&'a Rc<Worker>, &'a Control),
         task: Task<'a>,
         (link, ends): (Link, bool),
         in_flight: InFlight<Picked>,
@@ -155,6 +159,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
             upload_moved: now,
             download_moved: now,
             interim_seen: 0,
+            copied_body: task.copied.map(|_| CopiedBody::default()),
             now,
             messages: None,
         }
@@ -247,6 +252,9 @@ impl<'a, C: Caller> Exchange<'a, C> {
         if last {
             self.upload = Upload::Done;
             self.sent_at = Some(self.now);
+            if let (Some(copied), Some(body)) = (self.task.copied, self.copied_body.take()) {
+                copied.send(&body, self.worker);
+            }
         } else {
             self.upload = Upload::Reading;
         }
@@ -260,6 +268,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
             Poll::Ready(Err(fault)) => return Err(fault.into()),
         };
         self.upload_moved = self.now;
+        self.copy_body(&piece);
         self.count_body(piece.data.len() as u64)?;
         self.upload = Upload::Sending {
             last: piece.is_last(),
@@ -268,6 +277,15 @@ impl<'a, C: Caller> Exchange<'a, C> {
             link.put(piece);
         }
         Ok(true)
+    }
+
+    /// Keeps the piece that is about to be sent, where the request is to be copied.
+    fn copy_body(&mut self, piece: &Piece) {
+        let copied = self.copied_body.as_mut();
+        if copied.is_some_and(|copied| !copied.extend(&piece.data)) {
+            self.copied_body = None;
+            self.worker.stats().mirrors_skipped.add(1);
+        }
     }
 
     fn count_body(&mut self, length: u64) -> Result<(), Ended> {
@@ -391,6 +409,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
                 close: self.caller.closes(framing),
                 framing,
                 date,
+                edits: self.task.edits,
             };
             forward_response(&received.head, bytes, fields, &context, &mut text);
         });

@@ -134,6 +134,15 @@ impl RequestHead {
         }
     }
 
+    /// What follows the path's `?`, as it was sent; empty where there is none.
+    pub fn query<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
+        let behind = self
+            .path_and_query
+            .of(buf)
+            .get(self.path.len as usize + 1..);
+        behind.unwrap_or_default()
+    }
+
     /// The target in origin form, in two pieces to be written one after the other: for
     /// `http://host?x` the slash is not in the buffer.
     pub fn origin_form<'a>(&self, buf: &'a [u8]) -> (&'static [u8], &'a [u8]) {

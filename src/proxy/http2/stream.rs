@@ -16,13 +16,16 @@ use super::response::response_for_client;
 use super::server::Client;
 use super::tunnel;
 use crate::gate::InFlight;
-use crate::model::{EndpointProtocol, WeightedBackend};
+use crate::model::EndpointProtocol;
+use crate::proxy::destination::{Chosen, Request, count_answer, destination};
 use crate::proxy::exchange::{
     self, Caller, Ended, Exchange, Link, LinkFault, Messages, Outbound, Piece, Then, grpc_status,
     grpc_trailers, is_grpc,
 };
-use crate::proxy::http1::driver::{Attempts, Task, Unanswered, destination, request_id};
+use crate::proxy::filters::Filtered;
+use crate::proxy::http1::driver::{Attempts, Task, Unanswered, request_id};
 use crate::proxy::http1::{ForwardContext, HeadLimits, RequestBody, forward_request};
+use crate::proxy::mirror::Copied;
 use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
@@ -97,9 +100,26 @@ impl Stream {
         let ends = self.caller.is_ended() || key.is_some();
         let read = read_request(parts, ends, bootstrap, &limits);
         let request = read.map_err(|fault| Answer::new(fault.status(), fault.detail()))?;
-        let choice = destination(&site, &request.head, &request.bytes)?;
-        self.forward(&view, &site, &request, &choice, grpc_timeout(parts))
+        let chosen = self.destination(&site, &request)?;
+        self.forward(&view, &site, &request, &chosen, grpc_timeout(parts))
             .await
+    }
+
+    /// Where the request goes, or what we say ourselves.
+    fn destination<'s>(
+        &self,
+        site: &'s Site,
+        request: &NormalRequest,
+    ) -> Result<Chosen<'s>, Answer> {
+        let asked = Request {
+            head: &request.head,
+            buf: &request.bytes,
+            fields: &request.fields,
+            client: &self.client.told.borrow(),
+            peer: self.client.peer.ip(),
+        };
+        let found = destination(site, &asked);
+        found.inspect_err(|answer| count_answer(answer, self.client.worker.stats()))
     }
 
     async fn forward(
@@ -107,11 +127,14 @@ impl Stream {
         view: &View,
         site: &Site,
         request: &NormalRequest,
-        choice: &WeightedBackend,
+        chosen: &Chosen<'_>,
         timeout: Option<Duration>,
     ) -> Result<(), Answer> {
+        let choice = &chosen.backend;
         let mut head = Vec::with_capacity(1024);
-        self.write_forward(site, request, &mut head);
+        self.write_forward(site, request, chosen.filtered, &mut head);
+        let (client, worker) = (|| self.client.addresses, &self.client.worker);
+        let copied = Copied::new(chosen.filtered, view, worker, &request.head, &head, client);
         let load_balancer = site.load_balancer();
         let limits = [choice.timeouts.request, timeout.filter(|_| self.grpc)];
         let limit = limits.into_iter().flatten().min();
@@ -122,6 +145,8 @@ impl Stream {
             body_limit: load_balancer.limits.body_bytes,
             deadline: limit.map(|limit| Instant::now() + limit),
             upgrade: request.head.upgrade.is_some(),
+            edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
+            copied: copied.as_ref(),
         };
         let asked = Asked {
             pool: &view.pools[choice.backend],
@@ -136,7 +161,13 @@ impl Stream {
     }
 
     /// Writes the head for the endpoint.
-    fn write_forward(&self, site: &Site, request: &NormalRequest, out: &mut Vec<u8>) {
+    fn write_forward(
+        &self,
+        site: &Site,
+        request: &NormalRequest,
+        filtered: Option<Filtered<'_>>,
+        out: &mut Vec<u8>,
+    ) {
         let worker = &self.client.worker;
         let peer = self.client.peer.ip();
         let mut trusted = site.load_balancer().trusted_proxies.iter();
@@ -149,6 +180,7 @@ impl Stream {
             // HTTP/2 cannot leave it out.
             default_host: "",
             pass_expect: true,
+            filtered,
         };
         forward_request(
             &request.head,

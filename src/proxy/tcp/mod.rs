@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::buffer::Buffer;
 use super::origin::Origin;
 use super::pick::{Picked, pick};
-use super::router::{Destination, listener_serves};
+use super::router::{Asked, listener_serves};
 use super::sni::Alert;
 use super::stats::{Counter, TcpEnds};
 use super::transport::Transport;
@@ -253,11 +253,18 @@ fn by_host(site: &Site, host: &str) -> Result<WeightedBackend, End> {
     if !listener_serves(&site.listener, host) {
         return Err(End::Told(Alert::UnrecognizedName));
     }
-    match router.route(host, b"/") {
-        Destination::To(choice) => Ok(choice),
-        Destination::Unresolved => Err(End::Told(Alert::InternalError)),
-        Destination::None => Err(End::Told(Alert::UnrecognizedName)),
-    }
+    // The routes of streams are for every path (`StreamRoutes`).
+    let asked = Asked {
+        host,
+        path: b"/",
+        query: b"",
+        method: b"",
+        fields: &[],
+        buf: &[],
+    };
+    let found = router.route(&asked);
+    let found = found.ok_or(End::Told(Alert::UnrecognizedName))?;
+    found.backend().ok_or(End::Told(Alert::InternalError))
 }
 
 impl End {

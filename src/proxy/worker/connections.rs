@@ -101,10 +101,48 @@ impl Drop for Exchanging {
     }
 }
 
-/// Every connection that is open, and every exchange of those that have several at once.
+/// Exchanges at once, in each worker, that no client waits for.
+const MAX_UNATTENDED: usize = 128;
+
+/// An exchange that no client waits for, as its worker reaches it; its place is given up when this is dropped.
+pub(in crate::proxy) struct Unattended {
+    worker: Rc<Worker>,
+    key: usize,
+    pub(in crate::proxy) control: Rc<Control>,
+}
+
+impl Unattended {
+    /// Makes one known to its worker; `None` where there are too many.
+    pub(in crate::proxy) fn new(worker: &Rc<Worker>) -> Option<Self> {
+        let connections = &worker.connections;
+        let count = connections.unattended.get();
+        if count >= MAX_UNATTENDED {
+            return None;
+        }
+        connections.unattended.set(count + 1);
+        let control = Rc::new(Control::default());
+        let key = connections.open.borrow_mut().insert(Rc::clone(&control));
+        Some(Self {
+            worker: Rc::clone(worker),
+            key,
+            control,
+        })
+    }
+}
+
+impl Drop for Unattended {
+    fn drop(&mut self) {
+        let connections = &self.worker.connections;
+        connections.open.borrow_mut().remove(self.key);
+        connections.unattended.set(connections.unattended.get() - 1);
+    }
+}
+
+/// Every connection that is open, every exchange of those that have several at once, and those without one.
 #[derive(Default)]
 pub(super) struct Connections {
     open: RefCell<Slab<Rc<Control>>>,
+    unattended: Cell<usize>,
 }
 
 impl Connections {

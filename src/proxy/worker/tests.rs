@@ -29,6 +29,7 @@ fn publish(listeners: &[(&str, u16)]) -> Command {
         gates: Arc::default(),
         counts: Arc::default(),
         tls: Arc::default(),
+        limiters: Arc::default(),
     };
     Command::Publish(publication, oneshot::channel().0)
 }
@@ -76,6 +77,7 @@ fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
         gates: Arc::new(HashMap::from([(id.clone(), Arc::clone(&gate))])),
         counts: Arc::default(),
         tls: Arc::default(),
+        limiters: Arc::default(),
     };
     let commands = start(vec![
         Command::Publish(publication, oneshot::channel().0),
@@ -126,6 +128,7 @@ fn an_order_to_cut_reaches_what_is_in_flight_at_an_endpoints_former_address() {
         gates: Arc::clone(&gates),
         counts: Arc::default(),
         tls: Arc::default(),
+        limiters: Arc::default(),
     };
     let commands = start(vec![
         Command::Publish(publication(Arc::clone(&snapshot)), oneshot::channel().0),

@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::proxy::balance::{Balancer, Candidate};
 use crate::proxy::connection_counts::ConnectionCounts;
+use crate::proxy::rate_limit::Limiters;
 use crate::proxy::router::Router;
 use crate::proxy::tls::{Configs, Terminator};
 use crate::proxy::upstream::{Spoken, Upstream};
@@ -25,6 +26,7 @@ pub(in crate::proxy) struct Publication {
     pub(in crate::proxy) gates: Arc<HashMap<EndpointId, Arc<Gate>>>,
     pub(in crate::proxy) counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
     pub(in crate::proxy) tls: Arc<Configs>,
+    pub(in crate::proxy) limiters: Arc<Limiters>,
 }
 
 /// The configuration as this worker runs it.
@@ -67,14 +69,25 @@ impl View {
         self.sites.get(&port).cloned()
     }
 
-    /// The view of the worker with this index; endpoints that it knows go on as they are.
-    fn new(publication: &Publication, upstreams: &mut Upstreams, worker: usize) -> Self {
+    /// The view of the worker with this index. Endpoints that it knows go on as they are, and so do the
+    /// routers of LoadBalancers that are as they were in the view `before`.
+    fn new(
+        publication: &Publication,
+        upstreams: &mut Upstreams,
+        worker: usize,
+        before: &Self,
+    ) -> Self {
         let snapshot = &publication.snapshot;
         let pool = |backend: &Backend| Pool::new(backend, publication, upstreams, worker);
         let pools = snapshot.backends.iter().map(pool).collect();
         let mut sites = BTreeMap::new();
         for (at, load_balancer) in snapshot.load_balancers.iter().enumerate() {
-            let router = Rc::new(Router::new(load_balancer, worker));
+            let limiters = publication.limiters.get(&load_balancer.name);
+            let limiters = limiters.map_or(&[][..], Vec::as_slice);
+            // One that has not changed has kept its limiters, too.
+            let router = before
+                .router(load_balancer)
+                .unwrap_or_else(|| Rc::new(Router::new(load_balancer, limiters, worker)));
             let streams = &load_balancer.streams;
             let streams = (!streams.is_empty()).then(|| {
                 let default = streams.default_backend;
@@ -98,6 +111,13 @@ impl View {
             }
         }
         Self { sites, pools }
+    }
+
+    /// The router of this very LoadBalancer, where nothing about it has changed.
+    fn router(&self, load_balancer: &LoadBalancer) -> Option<Rc<Router>> {
+        let listener = load_balancer.listeners.first()?;
+        let site = self.sites.get(&listener.port)?;
+        (site.load_balancer() == load_balancer).then(|| Rc::clone(&site.router))
     }
 }
 
@@ -193,7 +213,10 @@ impl Worker {
     /// Swaps the configuration whole. Exchanges under way keep what they began with.
     pub(super) fn publish(&self, publication: &Publication) {
         let mut upstreams = self.upstreams.borrow_mut();
-        let view = Rc::new(View::new(publication, &mut upstreams, self.slot.index()));
+        let before = self.view();
+        let worker = self.slot.index();
+        let view = Rc::new(View::new(publication, &mut upstreams, worker, &before));
+        drop(before);
         for open in self.doors.borrow().values() {
             open.show(&view);
         }

@@ -1,5 +1,7 @@
 //! One table for each kind of fault: the object, the field that is named, and what the message says.
 
+mod routes;
+
 use super::*;
 use crate::source::yaml;
 
@@ -188,64 +190,146 @@ fn a_listeners_tls_that_does_not_fit_is_refused_with_its_field() {
 
 #[test]
 #[rustfmt::skip] // one row a line
-fn a_route_that_does_not_fit_is_refused_with_its_field() {
-    let to = "backends: [{name: a}]";
-    for (text, field, words) in [
-        (route("hostnames: [a]"), "spec.routes[0].backends", "a route needs at least one backend"),
-        (route("backends: []"), "spec.routes[0].backends", "a route needs at least one backend"),
-        (route("backends: [{name: a, weight: 0}]"), "spec.routes[0].backends", "a weight above 0"),
-        (route("backends: [{name: a}, {name: a}]"), "spec.routes[0].backends[1]", "twice"),
-        (route("backends: [{name: A}]"), "spec.routes[0].backends[0].name", "matches"),
-        (route("backends: [{weight: 1}]"), "spec.routes[0].backends[0].name", "missing"),
-        (route("backends: [{name: a, weight: -1}]"), "spec.routes[0].backends[0].weight", "from 0 to 1000000"),
-        (route(&format!("{{{to}, hostnames: [a, a]}}")), "spec.routes[0].hostnames[1]", "twice"),
-        (route(&format!("{{{to}, hostnames: ['http://a']}}")), "spec.routes[0].hostnames[0]", "matches"),
-        (route(&format!("{{{to}, matches: [{{}}]}}")), "spec.routes[0].matches[0].path", "missing"),
-        (route(&format!("{{{to}, matches: [{{path: {{value: api}}}}]}}")), "spec.routes[0].matches[0].path.value", "matches"),
-        (route(&format!("{{{to}, matches: [{{path: {{value: /a//b}}}}]}}")), "spec.routes[0].matches[0].path.value", "empty"),
-        (route(&format!("{{{to}, matches: [{{path: {{value: /a/../b}}}}]}}")), "spec.routes[0].matches[0].path.value", "'..'"),
-        (route(&format!("{{{to}, matches: [{{path: {{value: /a/.}}}}]}}")), "spec.routes[0].matches[0].path.value", "'.'"),
-        (route(&format!("{{{to}, matches: [{{path: {{value: '/a?b'}}}}]}}")), "spec.routes[0].matches[0].path.value", "'?'"),
-        (route(&format!("{{{to}, matches: [{{path: {{value: /a%2fb}}}}]}}")), "spec.routes[0].matches[0].path.value", "%2F"),
-        (route(&format!("{{{to}, matches: [{{path: {{type: Exact, value: /a}}}}]}}")), "spec.routes[0].matches[0].path.type", "allowed: Prefix"),
-        (route(&format!("{{{to}, timeouts: {{connect: 0s}}}}")), "spec.routes[0].timeouts.connect", "longer than 0s"),
-        (route(&format!("{{{to}, timeouts: {{backendIdle: 0s}}}}")), "spec.routes[0].timeouts.backendIdle", "longer than 0s"),
-        (route(&format!("{{{to}, retry: {{attempts: 11}}}}")), "spec.routes[0].retry.attempts", "from 0 to 10"),
-        (route(&format!("{{{to}, filters: []}}")), "spec.routes[0].filters", "no such field"),
-    ] {
-        refused(&text, 7, field, words);
-    }
-    let ok = route(&format!("{{{to}, timeouts: {{request: 0s, responseHead: 0s}}, hostnames: ['*.a.b']}}"));
-    admit(&ok).unwrap();
-}
-
-#[test]
-#[rustfmt::skip] // one row a line
 fn a_backend_that_does_not_fit_is_refused_with_its_field() {
     for (text, line, field, words) in [
-        (be("  balance: {}\n"), 4, "spec", "exactly one of service, pods and static"),
-        (be("  service: {name: a, port: 80}\n"), 5, "spec.service", "write static"),
-        (be("  pods: {selector: {matchLabels: {a: b}}, port: 80}\n"), 5, "spec.pods", "write static"),
-        (be("  static: [{address: web.example.com, port: 80}]\n"), 5, "spec.static[0].address", "names are not looked up"),
-        (be("  static: [{address: 10.0.0.07, port: 80}]\n"), 5, "spec.static[0].address", "IP address"),
-        (be("  static: [{address: '2001:DB8::1', port: 80}]\n"), 5, "spec.static[0].address", "canonical"),
-        (be("  static: [{address: '::ffff:10.0.0.1', port: 80}]\n"), 5, "spec.static[0].address", "IP address"),
-        (be("  static: [{port: 80}]\n"), 5, "spec.static[0].address", "missing"),
-        (be("  static: [{address: 10.0.0.7}]\n"), 5, "spec.static[0].port", "missing"),
-        (be("  static:\n  - {address: 10.0.0.7, port: 80}\n  - {address: 10.0.0.7, port: 80}\n"), 7, "spec.static[1]", "first is at line 6"),
-        (static_and("  protocol: SMTP\n"), 6, "spec.protocol", "allowed: HTTP"),
-        (static_and("  protocol: HTTPS\n"), 4, "spec.tls", "protocol HTTPS needs the name"),
-        (static_and("  tls: {serverName: web}\n"), 6, "spec.tls", "only with protocol HTTPS"),
-        (static_and("  protocol: HTTPS\n  tls: {}\n"), 7, "spec.tls.serverName", "missing"),
-        (static_and("  protocol: HTTPS\n  tls: {serverName: '*.web'}\n"), 7, "spec.tls.serverName", "matches"),
-        (static_and("  protocol: HTTPS\n  tls: {serverName: web, caRef: {name: A}}\n"), 7, "spec.tls.caRef.name", "matches"),
-        (static_and("  protocol: HTTPS\n  tls: {serverName: web, insecure: true}\n"), 7, "spec.tls.insecure", "no such field"),
-        (static_and("  adminState: draining\n"), 6, "spec.adminState", "allowed: Enabled, Draining, Disabled"),
-        (static_and("  balance: {policy: Hash}\n"), 6, "spec.balance.policy", "allowed: RoundRobin, LeastRequest"),
-        (static_and("  connectionDraining: {timeoutSeconds: 9, minSeconds: 10}\n"), 6, "spec.connectionDraining.minSeconds", "minSeconds must not"),
-        (static_and("  connectionDraining: {timeoutSeconds: 4000}\n"), 6, "spec.connectionDraining.timeoutSeconds", "from 1 to 3600"),
-        (static_and("  timeouts: {connect: 0s}\n"), 6, "spec.timeouts.connect", "longer than 0s"),
-        (static_and("  healthCheck: {}\n"), 6, "spec.healthCheck", "no such field"),
+        (
+            be("  balance: {}\n"),
+            4,
+            "spec",
+            "exactly one of service, pods and static",
+        ),
+        (
+            be("  service: {name: a, port: 80}\n"),
+            5,
+            "spec.service",
+            "write static",
+        ),
+        (
+            be("  pods: {selector: {matchLabels: {a: b}}, port: 80}\n"),
+            5,
+            "spec.pods",
+            "write static",
+        ),
+        (
+            be("  static: [{address: web.example.com, port: 80}]\n"),
+            5,
+            "spec.static[0].address",
+            "names are not looked up",
+        ),
+        (
+            be("  static: [{address: 10.0.0.07, port: 80}]\n"),
+            5,
+            "spec.static[0].address",
+            "IP address",
+        ),
+        (
+            be("  static: [{address: '2001:DB8::1', port: 80}]\n"),
+            5,
+            "spec.static[0].address",
+            "canonical",
+        ),
+        (
+            be("  static: [{address: '::ffff:10.0.0.1', port: 80}]\n"),
+            5,
+            "spec.static[0].address",
+            "IP address",
+        ),
+        (
+            be("  static: [{port: 80}]\n"),
+            5,
+            "spec.static[0].address",
+            "missing",
+        ),
+        (
+            be("  static: [{address: 10.0.0.7}]\n"),
+            5,
+            "spec.static[0].port",
+            "missing",
+        ),
+        (
+            be("  static:\n  - {address: 10.0.0.7, port: 80}\n  - {address: 10.0.0.7, port: 80}\n"),
+            7,
+            "spec.static[1]",
+            "first is at line 6",
+        ),
+        (
+            static_and("  protocol: SMTP\n"),
+            6,
+            "spec.protocol",
+            "allowed: HTTP",
+        ),
+        (
+            static_and("  protocol: HTTPS\n"),
+            4,
+            "spec.tls",
+            "protocol HTTPS needs the name",
+        ),
+        (
+            static_and("  tls: {serverName: web}\n"),
+            6,
+            "spec.tls",
+            "only with protocol HTTPS",
+        ),
+        (
+            static_and("  protocol: HTTPS\n  tls: {}\n"),
+            7,
+            "spec.tls.serverName",
+            "missing",
+        ),
+        (
+            static_and("  protocol: HTTPS\n  tls: {serverName: '*.web'}\n"),
+            7,
+            "spec.tls.serverName",
+            "matches",
+        ),
+        (
+            static_and("  protocol: HTTPS\n  tls: {serverName: web, caRef: {name: A}}\n"),
+            7,
+            "spec.tls.caRef.name",
+            "matches",
+        ),
+        (
+            static_and("  protocol: HTTPS\n  tls: {serverName: web, insecure: true}\n"),
+            7,
+            "spec.tls.insecure",
+            "no such field",
+        ),
+        (
+            static_and("  adminState: draining\n"),
+            6,
+            "spec.adminState",
+            "allowed: Enabled, Draining, Disabled",
+        ),
+        (
+            static_and("  balance: {policy: Hash}\n"),
+            6,
+            "spec.balance.policy",
+            "allowed: RoundRobin, LeastRequest",
+        ),
+        (
+            static_and("  connectionDraining: {timeoutSeconds: 9, minSeconds: 10}\n"),
+            6,
+            "spec.connectionDraining.minSeconds",
+            "minSeconds must not",
+        ),
+        (
+            static_and("  connectionDraining: {timeoutSeconds: 4000}\n"),
+            6,
+            "spec.connectionDraining.timeoutSeconds",
+            "from 1 to 3600",
+        ),
+        (
+            static_and("  timeouts: {connect: 0s}\n"),
+            6,
+            "spec.timeouts.connect",
+            "longer than 0s",
+        ),
+        (
+            static_and("  healthCheck: {}\n"),
+            6,
+            "spec.healthCheck",
+            "no such field",
+        ),
     ] {
         refused(&text, line, field, words);
     }

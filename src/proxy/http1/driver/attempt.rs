@@ -12,7 +12,10 @@ use super::caller::Body;
 use super::exchange::{Ended, Exchange, Failure, Seen, Task, Unanswered};
 use super::{Connection, on};
 use crate::gate::InFlight;
-use crate::model::{EndpointProtocol, WeightedBackend};
+use crate::model::EndpointProtocol;
+use crate::proxy::destination::Chosen;
+use crate::proxy::filters::Filtered;
+use crate::proxy::mirror::Copied;
 use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
@@ -41,10 +44,14 @@ impl Connection {
         site: &Site,
         head: &RequestHead,
         length: usize,
-        choice: &WeightedBackend,
+        chosen: &Chosen<'_>,
     ) -> Next {
-        self.write_forward(site, head);
+        self.write_forward(site, head, chosen.filtered);
         self.client.buffer.consume(length);
+        let written = &self.client.forward.front;
+        let client = || self.client.addresses();
+        let copied = Copied::new(chosen.filtered, view, &self.worker, head, written, client);
+        let choice = &chosen.backend;
         let pool = &view.pools[choice.backend];
         let load_balancer = site.load_balancer();
         let task = Task {
@@ -54,6 +61,8 @@ impl Connection {
             body_limit: load_balancer.limits.body_bytes,
             deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
             upgrade: head.upgrade.is_some(),
+            edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
+            copied: copied.as_ref(),
         };
         let mut body = (pool.protocol == EndpointProtocol::Http2).then(|| Body::from(head.body));
         let asked = self.ask(pool, Attempts::new(choice, task), &mut body);
@@ -106,7 +115,7 @@ impl Connection {
     }
 
     /// Writes the head for the endpoint.
-    fn write_forward(&mut self, site: &Site, head: &RequestHead) {
+    fn write_forward(&mut self, site: &Site, head: &RequestHead, filtered: Option<Filtered<'_>>) {
         let peer = self.client.peer.ip();
         let mut trusted = site.load_balancer().trusted_proxies.iter();
         self.client
@@ -126,6 +135,7 @@ impl Connection {
             request_id: std::str::from_utf8(&id).unwrap_or_default(),
             default_host: local.as_deref().unwrap_or_default(),
             pass_expect: true,
+            filtered,
         };
         self.client.forward.reset();
         let (bytes, out) = (self.client.buffer.filled(), &mut self.client.forward.front);

@@ -158,7 +158,7 @@ impl Exchange<'_> {
         self.client.out.clear();
         self.download_moved = self.now;
         let client = self.task.head.version;
-        let (framing, now) = (self.framing, self.now);
+        let (framing, now, edits) = (self.framing, self.now, self.task.edits);
         let bytes = self.link.buffer.filled();
         let (fields, out) = (&self.client.response_fields, &mut self.client.out.front);
         self.worker.with_date(now, |date| {
@@ -167,6 +167,7 @@ impl Exchange<'_> {
                 close,
                 framing,
                 date,
+                edits,
             };
             forward_response(head, bytes, fields, &context, out);
         });

@@ -5,6 +5,7 @@
 //! read to its end and the request was sent or given up.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -19,8 +20,9 @@ use super::relay::BodyRelay;
 use super::upload::Upload;
 use super::{closing, on};
 use crate::gate::InFlight;
-use crate::model::{ClientTimeouts, RouteTimeouts};
+use crate::model::{ClientTimeouts, FieldEdits, RouteTimeouts};
 use crate::proxy::buffer::Buffer;
+use crate::proxy::mirror::{Copied, CopiedBody};
 use crate::proxy::pick::Picked;
 use crate::proxy::transport::Transport;
 use crate::proxy::worker::Worker;
@@ -84,6 +86,10 @@ pub(in crate::proxy) struct Task<'a> {
     pub(in crate::proxy) deadline: Option<Instant>,
     /// An upgrade is asked of the endpoint.
     pub(in crate::proxy) upgrade: bool,
+    /// What the route changes of the response's fields.
+    pub(in crate::proxy) edits: Option<&'a FieldEdits>,
+    /// It is to be copied.
+    pub(in crate::proxy) copied: Option<&'a Copied<'a>>,
 }
 
 /// How an attempt ended.
@@ -143,7 +149,7 @@ pub(super) enum Seen {
 pub(super) struct Exchange<'a> {
     pub(super) client: &'a mut Client,
     pub(super) state: &'a mut ClientConnection,
-    pub(super) worker: &'a Worker,
+    pub(super) worker: &'a Rc<Worker>,
     pub(super) task: Task<'a>,
     pub(super) link: Link,
     in_flight: Option<InFlight<Picked>>,
@@ -153,6 +159,8 @@ pub(super) struct Exchange<'a> {
     pub(super) upload: Upload,
     pub(super) request_body: BodyRelay,
     pub(super) body_read: u64,
+    /// What was sent of the body, where it is to be copied and not too long.
+    pub(super) copied_body: Option<CopiedBody>,
     pub(super) sent_at: Option<Instant>,
     pub(super) upload_moved: Instant,
     pub(super) continued_by_us: bool,
@@ -188,7 +196,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         client: &'a mut Client,
         state: &'a mut ClientConnection,
-        worker: &'a Worker,
+        worker: &'a Rc<Worker>,
         task: Task<'a>,
         stream: Transport,
         in_flight: InFlight<Picked>,
@@ -205,6 +213,7 @@ impl<'a> Exchange<'a> {
             upload: Upload::Head { waits },
             request_body: BodyRelay::new(task.head.body, task.head.body == RequestBody::Chunked),
             body_read: 0,
+            copied_body: task.copied.map(|_| CopiedBody::default()),
             sent_at: None,
             upload_moved: now,
             continued_by_us: false,

@@ -19,11 +19,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::{ClientConnection, Event, Next, RequestFault, RequestHead};
-use crate::model::{ClientTimeouts, WeightedBackend};
+use crate::model::ClientTimeouts;
+use crate::proxy::destination::{Chosen, Request, count_answer, destination};
 use crate::proxy::http2;
 use crate::proxy::origin::Origin;
 use crate::proxy::respond::Answer;
-use crate::proxy::router::{Destination, listener_serves};
 use crate::proxy::transport::Transport;
 use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
 use client::{Client, HeadRead};
@@ -195,10 +195,10 @@ impl Connection {
             keep_alive: head.keep_alive,
             has_body,
         });
-        match destination(site, head, self.client.buffer.filled()) {
-            Ok(choice) => self.forward(view, site, head, length, &choice).await,
+        match self.destination(site, head) {
+            Ok(chosen) => self.forward(view, site, head, length, &chosen).await,
             Err(answer) => {
-                self.worker.stats().refused.add(1);
+                count_answer(&answer, self.worker.stats());
                 self.client.buffer.consume(length);
                 self.answer_ourselves(&answer, head, &site.load_balancer().timeouts)
                     .await
@@ -222,6 +222,18 @@ impl Connection {
         });
         self.client.buffer.consume(length);
         self.answer_ourselves(answer, head, timeouts).await
+    }
+
+    /// Where the request goes, or what we say ourselves.
+    fn destination<'s>(&self, site: &'s Site, head: &RequestHead) -> Result<Chosen<'s>, Answer> {
+        let request = Request {
+            head,
+            buf: self.client.buffer.filled(),
+            fields: &self.client.fields,
+            client: &self.client.told,
+            peer: self.client.peer.ip(),
+        };
+        destination(site, &request)
     }
 
     /// Sends a response of our own in place of an endpoint's. Whatever is left of the request's body is
@@ -276,41 +288,6 @@ pub(in crate::proxy) fn site_for(
         return Err(Answer::new(403, "this client's address is not allowed"));
     }
     Ok(site)
-}
-
-/// Where a request goes, or what we say ourselves. `bytes` is what `head` was parsed from.
-pub(in crate::proxy) fn destination(
-    site: &Site,
-    head: &RequestHead,
-    bytes: &[u8],
-) -> Result<WeightedBackend, Answer> {
-    let limits = &site.load_balancer().limits;
-    if let (super::RequestBody::Length(length), Some(limit)) = (head.body, limits.body_bytes)
-        && length > limit
-    {
-        return Err(Answer::new(
-            413,
-            format!("the body is longer than {limit} bytes"),
-        ));
-    }
-    // RFC 9110 section 7.6.2: the last hop answers itself.
-    if head.max_forwards == Some(0) {
-        return Err(match head.method {
-            super::Method::Options => Answer::new(200, "").with_field("Allow: OPTIONS"),
-            _ => Answer::new(405, "TRACE is not answered here").with_field("Allow: OPTIONS"),
-        });
-    }
-    let host = head.host_name(bytes);
-    if !listener_serves(&site.listener, &host) {
-        return Err(Answer::new(404, "no route for this host"));
-    }
-    match site.router.route(&host, head.path(bytes)) {
-        Destination::To(choice) => Ok(choice),
-        Destination::Unresolved => {
-            Err(Answer::new(503, "the backend of this route does not exist").retry_after(1))
-        }
-        Destination::None => Err(Answer::new(404, "no route for this host and path")),
-    }
 }
 
 /// What a client is told whose connection is one too many.

@@ -63,6 +63,11 @@ impl Outgoing {
         self.consumed = consumed;
     }
 
+    /// The piece's data, within the other side's unread bytes.
+    pub fn data<'s>(&self, source: &'s [u8]) -> &'s [u8] {
+        &source[self.data.clone()]
+    }
+
     /// The unread bytes that it uses up, once written.
     pub fn consumed(&self) -> usize {
         self.consumed

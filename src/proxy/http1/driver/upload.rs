@@ -100,6 +100,9 @@ impl Exchange<'_> {
         if self.request_body.is_over() {
             self.upload = Upload::Done;
             self.sent_at = Some(self.now);
+            if let (Some(copied), Some(body)) = (self.task.copied, self.copied_body.take()) {
+                copied.send(&body, self.worker);
+            }
             if self.state.request_is_open() {
                 self.on(Event::RequestBodyFinished);
             }
@@ -133,9 +136,22 @@ impl Exchange<'_> {
             .frame(&mut client.buffer, &mut client.forward)
             .map_err(Failure::Malformed)?;
         if let Some(length) = framed {
+            self.copy_body();
             self.count_body(length as u64)?;
         }
         Ok(framed.is_some())
+    }
+
+    /// Keeps the piece that is about to be sent, where the request is to be copied.
+    fn copy_body(&mut self) {
+        let Some(copied) = &mut self.copied_body else {
+            return;
+        };
+        let piece = self.client.forward.data(self.client.buffer.filled());
+        if !copied.extend(piece) {
+            self.copied_body = None;
+            self.worker.stats().mirrors_skipped.add(1);
+        }
     }
 
     fn count_body(&mut self, length: u64) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use super::super::head::{Field, is_token, members};
 use super::super::known::Known;
 use super::super::request::authority::Authority;
 use super::line;
+use crate::model::Scheme;
 
 /// A client's connection as backends are told of it. Made once a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,15 @@ impl ClientFields {
     /// Notes whether the peer is a trusted proxy now: the list may change while it is connected.
     pub fn trust(&mut self, trusted: bool) {
         self.peer_trusted = trusted;
+    }
+
+    /// What the client's connection speaks.
+    pub fn scheme(&self) -> Scheme {
+        if self.scheme == Scheme::Https.as_str() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
     }
 
     /// Whether what the peer says of forwarding is believed.

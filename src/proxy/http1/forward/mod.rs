@@ -4,6 +4,8 @@
 //! Called by the drivers once a head is parsed and a route is chosen; writes into their buffers.
 
 mod client;
+#[cfg(test)]
+mod filter_tests;
 mod request;
 mod response;
 #[cfg(test)]
@@ -15,6 +17,7 @@ pub use response::{ResponseContext, ResponseFraming, forward_response};
 
 use super::framing::is_named;
 use super::head::{Field, Version};
+use crate::model::FieldEdits;
 
 /// Writes `field` as it came.
 fn field_line(buf: &[u8], field: Field, out: &mut Vec<u8>) {
@@ -35,6 +38,13 @@ fn line(name: &[u8], pieces: &[&[u8]], out: &mut Vec<u8>) {
         out.extend_from_slice(piece);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the fields that a route adds.
+fn written(edits: &FieldEdits, out: &mut Vec<u8>) {
+    for (name, value) in &edits.written {
+        line(name.as_bytes(), &[value.as_bytes()], out);
+    }
 }
 
 /// Our entry in `Via`; `version` is that of the message we received. A field of its own after those that

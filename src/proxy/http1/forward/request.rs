@@ -4,7 +4,9 @@ use super::super::encode::decimal;
 use super::super::head::Field;
 use super::super::known::Known;
 use super::super::request::{RequestBody, RequestHead};
-use super::{ClientFields, field_line, is_dropped, line, via};
+use super::{ClientFields, field_line, is_dropped, line, via, written};
+use crate::model::Rewrite;
+use crate::proxy::filters::Filtered;
 
 /// What a backend is told beside what the client sent.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,8 @@ pub struct ForwardContext<'a> {
     pub default_host: &'a str,
     /// Pass `Expect: 100-continue` on, where the client sent it.
     pub pass_expect: bool,
+    /// What the request's route changes.
+    pub filtered: Option<Filtered<'a>>,
 }
 
 /// The longest `X-Request-Id` that is kept.
@@ -31,22 +35,28 @@ pub fn forward_request(
     context: &ForwardContext<'_>,
     out: &mut Vec<u8>,
 ) {
-    let (prefix, target) = head.origin_form(buf);
-    for piece in [head.method_text.of(buf), b" ", prefix, target] {
-        out.extend_from_slice(piece);
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    out.extend_from_slice(head.method_text.of(buf));
+    out.push(b' ');
+    let rewrite = context.filtered.and_then(Filtered::rewrite);
+    target(head, buf, rewrite, out);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = head.host.of(buf);
-    if host.is_empty() {
-        out.extend_from_slice(context.default_host.as_bytes());
-    } else {
-        out.extend_from_slice(host);
-    }
-    out.extend_from_slice(b"\r\n");
+    let named = match rewrite.and_then(|(rewrite, _)| rewrite.hostname.as_deref()) {
+        Some(hostname) => hostname.as_bytes(),
+        None if host.is_empty() => context.default_host.as_bytes(),
+        None => host,
+    };
+    line(b"Host", &[named], out);
 
+    let edits = context.filtered.and_then(|f| f.filters.request.as_ref());
     let mut has_id = false;
     for field in fields {
-        pass(head, buf, fields, *field, context, &mut has_id, out);
+        if !edits.is_some_and(|edits| edits.drops(field.name.of(buf))) {
+            pass(head, buf, fields, *field, context, &mut has_id, out);
+        }
+    }
+    if let Some(edits) = edits {
+        written(edits, out);
     }
     if !has_id && !context.request_id.is_empty() {
         line(b"X-Request-Id", &[context.request_id.as_bytes()], out);
@@ -55,6 +65,25 @@ pub fn forward_request(
     via(head.version, out);
     hop_by_hop(head, buf, context, out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the target in origin form, changed where the route says so.
+fn target(head: &RequestHead, buf: &[u8], rewrite: Option<(&Rewrite, usize)>, out: &mut Vec<u8>) {
+    let change = rewrite.and_then(|(rewrite, prefix)| Some((rewrite.path.as_ref()?, prefix)));
+    let Some((change, prefix)) = change else {
+        let (slash, written) = head.origin_form(buf);
+        out.extend_from_slice(slash);
+        out.extend_from_slice(written);
+        return;
+    };
+    for piece in change.of(head.path(buf), prefix) {
+        out.extend_from_slice(piece);
+    }
+    let query = head.query(buf);
+    if !query.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
 }
 
 /// Writes one field, where it is to be passed on.

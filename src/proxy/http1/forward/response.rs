@@ -4,7 +4,8 @@ use super::super::encode::decimal;
 use super::super::head::{Field, Version};
 use super::super::known::Known;
 use super::super::response::{ResponseBody, ResponseHead};
-use super::{field_line, is_dropped, line, via};
+use super::{field_line, is_dropped, line, via, written};
+use crate::model::FieldEdits;
 
 /// How a response's body is framed towards the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct ResponseContext<'a> {
     /// `Date` for a response without one (RFC 9110 section 6.6.1), such as `Sat, 21 Nov 2026 11:32:17 GMT`;
     /// empty adds none.
     pub date: &'a str,
+    /// What the request's route changes of a final response's fields.
+    pub edits: Option<&'a FieldEdits>,
 }
 
 /// Writes the head of a response, interim ones and 101 too, for the client. `buf` and `fields` are those
@@ -70,13 +73,20 @@ pub fn forward_response(
     out.push(b' ');
     out.extend_from_slice(head.reason.of(buf));
     out.extend_from_slice(b"\r\n");
+    let edits = context.edits.filter(|_| head.status >= 200);
     let mut has_date = false;
     for field in fields {
+        if edits.is_some_and(|edits| edits.drops(field.name.of(buf))) {
+            continue;
+        }
         if passes(head, context, field.known) && !is_dropped(head.drops_named, buf, fields, *field)
         {
             has_date |= field.known == Known::Date;
             field_line(buf, *field, out);
         }
+    }
+    if let Some(edits) = edits {
+        written(edits, out);
     }
     if head.status >= 200 {
         if !has_date && !context.date.is_empty() {

@@ -21,6 +21,7 @@ fn request_by(client: &ClientFields, input: &str) -> String {
         request_id: "fresh",
         default_host: "10.0.0.7:80",
         pass_expect: true,
+        filtered: None,
     };
     let mut out = Vec::new();
     forward_request(&head, input.as_bytes(), &fields, &context, &mut out);
@@ -185,6 +186,7 @@ fn response(input: &str, asked: AskedBy, client: Version, close: bool) -> String
         close,
         framing: ResponseFraming::choose(&head, client),
         date: "now",
+        edits: None,
     };
     let mut out = Vec::new();
     forward_response(&head, input.as_bytes(), &fields, &context, &mut out);
