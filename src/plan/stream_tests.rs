@@ -256,7 +256,7 @@ fn a_redirect_is_for_requests_and_takes_no_connections() {
             {"hostnames": ["db.a"], "backends": [{"name": "db"}]},
         ],
     }));
-    assert_eq!(refs(&plan).0, true, "{:?}", refs(&plan));
+    assert!(refs(&plan).0, "{:?}", refs(&plan));
     assert_eq!(only(&plan).routes.len(), 1);
     let streams = &only(&plan).streams.routes;
     assert_eq!(streams.len(), 1);

@@ -175,12 +175,11 @@ impl Copy {
         let Picked(upstream, tells) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client));
         let whose = told.as_ref().map(|(_, client)| client);
-        let mut stream = match upstream.reuse(Instant::now(), whose) {
-            Some(kept) => kept,
-            None => {
-                let connecting = upstream.connect_telling(told, &worker.buffers);
-                tokio::time::timeout(self.connect, connecting).await??
-            }
+        let mut stream = if let Some(kept) = upstream.reuse(Instant::now(), whose) {
+            kept
+        } else {
+            let connecting = upstream.connect_telling(told, &worker.buffers);
+            tokio::time::timeout(self.connect, connecting).await??
         };
         stream.write_all(&self.request).await?;
         stream.flush().await?;
