@@ -5,7 +5,7 @@ use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::app::App;
-use crate::cluster::{LIMIT, object, text, wait_until};
+use crate::cluster::{LIMIT, object, objects, text, wait_until};
 use crate::command::run;
 use crate::installation::{Mode, RELEASE, alone};
 use crate::objects::Wanted;
@@ -23,8 +23,13 @@ enum Deleted {
     WhenItIsGone,
 }
 
-/// Whether the node, whose network this test is in, is refused as its kubelet is.
+/// Whether the node, whose network this test is in, is refused as its kubelet is. Lastcall's pod must be gone: until
+/// then it may be the pod that refuses, whose address the node may still send to when it is no more.
 fn refused() -> Result<(), String> {
+    let pods = objects(RELEASE, &["pods"]);
+    if !pods.is_empty() {
+        return Err(format!("{} pods of lastcall are left", pods.len()));
+    }
     let service = object(RELEASE, &["service", "lastcall-hook"])?;
     let address = text(&service, "/spec/clusterIP");
     let address: IpAddr = address.parse().map_err(|_| address.to_owned())?;
