@@ -297,7 +297,7 @@ fn explain() -> String {
 }
 
 /// Whether a pod that asks for it would get a hook. None is made.
-fn is_injected(image: &str) -> Result<(), String> {
+pub fn is_injected(image: &str) -> Result<(), String> {
     let pod = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: probe, labels: {{lastcall.dev/drain: enabled}}}}\n\
          spec: {{containers: [{{name: app, image: '{image}'}}]}}\n"
