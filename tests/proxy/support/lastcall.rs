@@ -157,6 +157,12 @@ impl Lastcall {
         self.kibibytes("VmHWM:") * 1024
     }
 
+    /// What of the program itself is resident, in bytes (`RssFile`). Without optimisation it is several times that of
+    /// what is shipped.
+    pub fn program_memory(&self) -> u64 {
+        self.kibibytes("RssFile:") * 1024
+    }
+
     fn kibibytes(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
