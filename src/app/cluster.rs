@@ -6,6 +6,7 @@ mod configurator;
 mod hold_tests;
 mod hook_ids;
 mod lookups;
+mod namespaces;
 mod own_end;
 mod process;
 mod returns;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use axum::Router;
 use futures_util::future::BoxFuture;
-use k8s_openapi::api::core::v1::{Namespace, ResourceRequirements, Service};
+use k8s_openapi::api::core::v1::{ResourceRequirements, Service};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Client;
 use kube::api::Api;
@@ -18,15 +18,15 @@ use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 
 use super::configurator::Configurator;
+use super::namespaces::Namespaces;
 use super::{bind, patiently};
 use crate::admission::certificate_store::CertificateStore;
 use crate::admission::certificates::Certificates;
 use crate::admission::validate::AllowedAnnotations;
 use crate::admission::{
     self, Delivery, HookMode, HookService, LookupError, PodFacts, ReviewCounts, Reviewer, Settings,
-    pod_security, routes,
+    routes,
 };
-use crate::api::pods;
 use crate::cli::run::{self, Run};
 use crate::plan::cluster::selecting;
 use crate::source::Observed;
@@ -108,7 +108,7 @@ pub(super) async fn serve(
         settings,
         allowed_annotations: AllowedAnnotations::new(args.allow_service_annotation.clone()),
         cluster: Arc::new(Known {
-            client: client.clone(),
+            namespaces: Namespaces::new(client.clone()),
             configurator: reviewing.configurator,
         }),
         new_id: Box::new(new_id),
@@ -227,9 +227,9 @@ fn new_id() -> String {
     })
 }
 
-/// What the webhooks must know of the cluster: Backends as they run, namespaces live.
+/// What the webhooks must know of the cluster: Backends as they run, namespaces live where they can be.
 struct Known {
-    client: Client,
+    namespaces: Namespaces,
     configurator: Arc<Configurator>,
 }
 
@@ -240,16 +240,11 @@ impl admission::Cluster for Known {
         labels: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<PodFacts, LookupError>> {
         Box::pin(async move {
-            let namespaces: Api<Namespace> = Api::all(self.client.clone());
-            let there = namespaces.get_metadata_opt(namespace).await;
-            let there =
-                there.map_err(|error| LookupError(format!("namespace {namespace}: {error}")))?;
-            let said = there.and_then(|there| there.metadata.labels);
-            let said = said.unwrap_or_default();
+            let said = self.namespaces.said(namespace).await?;
             Ok(PodFacts {
                 backend_timeout_seconds: self.timeout(namespace, labels),
-                namespace_label: said.get(pods::DRAIN).cloned(),
-                forbids_host: pod_security::forbids_host(&said),
+                namespace_label: said.drain,
+                forbids_host: said.forbids_host,
             })
         })
     }
