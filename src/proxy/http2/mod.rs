@@ -16,6 +16,8 @@
 mod answer;
 mod attempt;
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod request;
 mod requester;
 mod response;
