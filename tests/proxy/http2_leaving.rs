@@ -105,8 +105,13 @@ fn call(path: &str) -> Request<()> {
 
 /// The next bytes of a body.
 async fn next(body: &mut RecvStream) -> Bytes {
-    let data = tokio::time::timeout(LIMIT, body.data()).await.unwrap();
-    data.unwrap().unwrap()
+    end(body).await.unwrap().unwrap()
+}
+
+/// What comes next of a body; `None` where it has ended clean.
+async fn end(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+    let next = tokio::time::timeout(LIMIT, body.data()).await;
+    next.expect("nothing came")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,10 +188,10 @@ async fn a_call_that_is_cut_at_the_deadline_ends_by_a_status_between_messages_an
         (_, _between_body, mut between),
         (_, _within_body, mut within),
     ] = calls.try_into().ok().unwrap();
-    assert!(between.data().await.is_none());
+    assert!(end(&mut between).await.is_none());
     let trailers = between.trailers().await.unwrap().unwrap();
     assert_eq!(trailers["grpc-status"], "14", "{trailers:?}");
-    let error = within.data().await.unwrap().unwrap_err();
+    let error = end(&mut within).await.unwrap().unwrap_err();
     assert!(error.is_reset(), "{error}");
     let answer = read(unanswered.response.await.unwrap()).await.unwrap();
     assert_eq!(
@@ -212,7 +217,7 @@ async fn what_outlives_lastcalls_own_end_is_reset_and_never_a_clean_end() {
     let unanswered = scene.hold(request(Method::POST, "/unanswered")).await;
     scene.lastcall.signal(Signal::TERM);
     for (name, body) in [("a response", &mut got), ("a message", &mut message)] {
-        let end = tokio::time::timeout(LIMIT, body.data()).await.unwrap();
+        let end = end(body).await;
         let error = end.expect("it ended as if it were whole").unwrap_err();
         assert!(error.is_reset(), "{name}: {error}");
     }
