@@ -243,3 +243,18 @@ fn websocket_key(client: &Client, parts: &http::request::Parts) -> Result<Option
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_of_a_stream_is_small() {
+        /// Bytes of the future that is made of a stream and its head.
+        fn size<F: Future>(_: fn(Stream, http::request::Parts) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(Stream::serve);
+        assert!(bytes <= 100, "{bytes} bytes");
+    }
+}
