@@ -1,12 +1,13 @@
 //! Smooth weighted round robin, as nginx does it: of weights 5, 1, 1 it makes a a b a c a a, never five
 //! in a row.
 //!
-//! Of any t turns from the start on an endpoint with the share p has had less than t·p + 1, and more than
-//! t·p − H(n), with H(n) = 1 + 1/2 + … + 1/n of the n endpoints; so in any window it is less than 1 + H(n) off
-//! its share. It is never 1 ahead, because who is chosen is the richest and has more than nothing. It is never
-//! H(n) behind, because this is the game of cups: each turn fills all cups by 1 in sum, and takes 1 from the
-//! fullest (Dietz, Sleator: Two Algorithms for Maintaining Order in a List, 1987). That all keep their place
-//! is what the proof needs: for endpoints that come and go it holds between the changes.
+//! Of any t turns from the start on an endpoint with the share p has had less than t·p + 1, and no fewer than
+//! t·p − (1/2 + 1/3 + … + 1/n) of n endpoints; so in any window it is less than 1 + 1/2 + … + 1/n off its share
+//! (Adler and others: A Proportionate Fair Scheduling Rule with Good Worst-Case Performance, 2003). It is never
+//! 1 ahead: who is chosen is the richest, and so had more than nothing before it paid. And those that are behind
+//! most: of the k richest after a turn, either one has paid, and their sum has not grown; or another one has, who
+//! was as rich as any of them, and then their mean is at most 1/(k+1) above that of the k+1 richest; of all n it is
+//! 0. That all keep their place is what this needs: where endpoints come and go it holds between the changes.
 
 use std::cell::{Cell, RefCell};
 
@@ -191,7 +192,7 @@ mod tests {
             const TURNS: usize = 300;
             let total = f64::from(weights.iter().sum::<u32>());
             let picks = turns(&weights, TURNS);
-            let behind = harmonic(weights.len());
+            let behind = harmonic(weights.len()) - 1.0;
             for (at, weight) in weights.iter().enumerate() {
                 let share = f64::from(*weight) / total;
                 let (mut had, mut least, mut most) = (0, 0.0_f64, 0.0_f64);
