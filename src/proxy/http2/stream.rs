@@ -26,7 +26,7 @@ use crate::proxy::filters::Filtered;
 use crate::proxy::http1::driver::{Attempts, Task, Unanswered, request_id};
 use crate::proxy::http1::{ForwardContext, HeadLimits, RequestBody, forward_request};
 use crate::proxy::mirror::Copied;
-use crate::proxy::pick::Picked;
+use crate::proxy::pick::{NoPlace, Picked};
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
 use crate::proxy::worker::{Exchanging, Pool, Shutdown, Site, View};
@@ -157,7 +157,8 @@ impl Stream {
                 upgrade: task.upgrade,
             },
         };
-        self.ask(&asked, Attempts::new(choice, task)).await
+        let attempts = Attempts::new(choice, chosen.key, task, asked.pool);
+        self.ask(&asked, attempts).await
     }
 
     /// Writes the head for the endpoint.
@@ -199,12 +200,16 @@ impl Stream {
             if let Some(late) = answer.take_if(|_| attempts.is_overdue(Instant::now())) {
                 return Err(late);
             }
-            let Some((at, in_flight)) = attempts.pick(asked.pool, &worker) else {
-                let none = || {
-                    Answer::new(503, "no endpoint of this backend takes new requests")
-                        .retry_after(1)
-                };
-                return Err(answer.unwrap_or_else(none));
+            let caller = &mut self.caller;
+            let placed = attempts.place(asked.pool, &worker, |cx| caller.poll_gone(cx));
+            let (at, in_flight) = match placed.await {
+                Ok(entered) => entered,
+                Err(NoPlace::ClientGone) => {
+                    worker.stats().client_gone.add(1);
+                    self.client.count_given_up();
+                    return Ok(());
+                }
+                Err(why) => return Err(answer.unwrap_or_else(|| why.answer())),
             };
             if answer.is_some() {
                 worker.stats().retries.add(1);
@@ -254,7 +259,8 @@ impl Stream {
         in_flight: &InFlight<Picked>,
     ) -> Result<(Link, bool), Tried> {
         let worker = Rc::clone(&self.client.worker);
-        let Picked(upstream, tells) = in_flight.endpoint().clone();
+        let Picked(upstream, tells) = in_flight.endpoint();
+        let upstream = Rc::clone(upstream);
         let told = tells.map(|version| (version, self.client.addresses));
         let now = Instant::now();
         if attempts.may_reuse()

@@ -16,7 +16,7 @@ use crate::model::EndpointProtocol;
 use crate::proxy::destination::Chosen;
 use crate::proxy::filters::Filtered;
 use crate::proxy::mirror::Copied;
-use crate::proxy::pick::Picked;
+use crate::proxy::pick::{NoPlace, Picked};
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
 use crate::proxy::transport::Transport;
@@ -65,7 +65,8 @@ impl Connection {
             copied: copied.as_ref(),
         };
         let mut body = (pool.protocol == EndpointProtocol::Http2).then(|| Body::from(head.body));
-        let asked = self.ask(pool, Attempts::new(choice, task), &mut body);
+        let attempts = Attempts::new(choice, chosen.key, task, pool);
+        let asked = self.ask(pool, attempts, &mut body);
         match asked.await {
             Ok(next) => next,
             Err(answer) => {
@@ -89,12 +90,12 @@ impl Connection {
             if let Some(late) = answer.take_if(|_| attempts.is_overdue(Instant::now())) {
                 return Err(late);
             }
-            let Some((at, in_flight)) = attempts.pick(pool, &self.worker) else {
-                let none = || {
-                    Answer::new(503, "no endpoint of this backend takes new requests")
-                        .retry_after(1)
-                };
-                return Err(answer.unwrap_or_else(none));
+            let client = &mut self.client;
+            let placed = attempts.place(pool, &self.worker, |cx| client.poll_left(cx));
+            let (at, in_flight) = match placed.await {
+                Ok(entered) => entered,
+                Err(NoPlace::ClientGone) => return Err(self.left_waiting()),
+                Err(why) => return Err(answer.unwrap_or_else(|| why.answer())),
             };
             if answer.is_some() {
                 self.worker.stats().retries.add(1);
@@ -112,6 +113,13 @@ impl Connection {
                 Tried::Failed(why) => return Err(why),
             }
         }
+    }
+
+    /// The client has closed its side while its request waited. It may still read what it is told.
+    fn left_waiting(&mut self) -> Answer {
+        self.worker.stats().client_gone.add(1);
+        on(&mut self.state, Event::ClientEof);
+        NoPlace::ClientGone.answer()
     }
 
     /// Writes the head for the endpoint.
