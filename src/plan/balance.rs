@@ -83,10 +83,14 @@ mod tests {
         assert_eq!(plain.limits, None);
         for (hash, by) in [
             (json!({"header": "X-User"}), HashBy::Header("X-User".into())),
-            (json!({"cookie": "session"}), HashBy::Cookie("session".into())),
+            (
+                json!({"cookie": "session"}),
+                HashBy::Cookie("session".into()),
+            ),
             (json!({"source": true}), HashBy::Source),
         ] {
-            let backend = planned(json!({"static": [], "balance": {"policy": "Hash", "hash": hash}}));
+            let backend =
+                planned(json!({"static": [], "balance": {"policy": "Hash", "hash": hash}}));
             assert_eq!(backend.policy, Policy::Hash(by));
         }
         let random = planned(json!({
@@ -94,7 +98,10 @@ mod tests {
             "balance": {"policy": "Random", "slowStartSeconds": 30},
             "limits": {"maxInFlight": 7, "queue": {"length": 9, "wait": "500ms"}},
         }));
-        assert_eq!((random.policy, random.slow_start), (Policy::Random, Some(seconds(30))));
+        assert_eq!(
+            (random.policy, random.slow_start),
+            (Policy::Random, Some(seconds(30)))
+        );
         let queue = QueueLimits {
             length: 9,
             wait: Duration::from_millis(500),

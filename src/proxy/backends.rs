@@ -173,8 +173,7 @@ fn budgets(snapshot: &Snapshot) -> HashMap<usize, Vec<RetryBudget>> {
     let choices = |route: &Route| route.backends.clone();
     for load_balancer in &snapshot.load_balancers {
         let routes = load_balancer.routes.iter().flat_map(choices);
-        let choices: Vec<WeightedBackend> =
-            routes.chain(load_balancer.default_backend).collect();
+        let choices: Vec<WeightedBackend> = routes.chain(load_balancer.default_backend).collect();
         for choice in choices {
             if let Some(budget) = choice.retry.budget {
                 let known = all.entry(choice.backend).or_default();

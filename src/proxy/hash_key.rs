@@ -23,7 +23,12 @@ pub(super) fn of_request(site: &Site, backend: &WeightedBackend, request: &Reque
         return hash(value);
     }
     let trusted = &site.load_balancer().trusted_proxies;
-    of_address(client_address(request.peer, trusted, request.buf, request.fields))
+    of_address(client_address(
+        request.peer,
+        trusted,
+        request.buf,
+        request.fields,
+    ))
 }
 
 /// The key of whatever comes from there.
@@ -91,7 +96,11 @@ mod tests {
             ("Id:\r\n", None, None),
             ("Cookie: id=7\r\n", None, Some("7")),
             ("Cookie: a=1; id=7; id=8\r\n", None, Some("7")),
-            ("Cookie: a=1\r\ncookie: b=2;id=\"x y\"\r\n", None, Some("\"x y\"")),
+            (
+                "Cookie: a=1\r\ncookie: b=2;id=\"x y\"\r\n",
+                None,
+                Some("\"x y\""),
+            ),
             ("Cookie: ID=7; xid=8; idx=9; id\r\n", None, None),
             ("Cookie: id=\r\n", None, None),
             ("Cookie: id=a=b\r\n", None, Some("a=b")),

@@ -195,7 +195,9 @@ mod tests {
 
     /// How many retries come through at one moment.
     fn taken(budget: &Budget, now: Instant) -> usize {
-        (0..100_000).take_while(|nth| budget.take(nth % 2, now)).count()
+        (0..100_000)
+            .take_while(|nth| budget.take(nth % 2, now))
+            .count()
     }
 
     #[test]
@@ -212,7 +214,11 @@ mod tests {
             for nth in 0..requests {
                 budget.note(nth % 2, start);
             }
-            assert_eq!(taken(&budget, start), expected, "{percent} {min} {seconds} {requests}");
+            assert_eq!(
+                taken(&budget, start),
+                expected,
+                "{percent} {min} {seconds} {requests}"
+            );
         }
     }
 

@@ -153,7 +153,10 @@ impl Workers {
     }
 
     fn lock_backends(&self) -> MutexGuard<'_, Arc<Backends>> {
-        self.0.backends.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Swaps the configuration in every worker; returns when all run it. Listeners that are new are bound

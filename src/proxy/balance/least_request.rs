@@ -5,8 +5,9 @@
 //! the mean, however many requests there are (Berenbrink, Czumaj, Steger, Vöcking: Balanced Allocations: The
 //! Heavily Loaded Case, 2000); placed at random it would have some sqrt(2 · mean · ln n) above it.
 
-use super::Candidate;
 use super::draw::draw;
+use super::slow_start::WHOLE;
+use super::{Candidate, whole};
 use crate::proxy::rng::Rng;
 
 /// Needs no state: what is in flight is the gate's count.
@@ -14,8 +15,8 @@ use crate::proxy::rng::Rng;
 pub struct LeastRequest;
 
 impl LeastRequest {
-    /// An endpoint that is new is drawn as often as its share says; once drawn it nearly always wins, being
-    /// idle, so it gets up to twice that share of the requests, and no more.
+    /// An endpoint that is new takes part in as many of the choices as its share says; being idle it wins nearly
+    /// all of them, so it gets up to twice that share of the requests, and no more.
     // A method, so that the balancers are called alike.
     #[allow(clippy::unused_self)]
     pub(super) fn pick<C: Candidate>(
@@ -27,9 +28,19 @@ impl LeastRequest {
     ) -> Option<usize> {
         let count = endpoints.len();
         let any = |rng: &Rng| rng.below(count);
-        let one = draw(count, &eligible, |_| 1, &share, any, rng)?;
-        let other = |at: usize| at != one && eligible(at);
-        let Some(two) = draw(count, other, |_| 1, &share, any, rng) else {
+        let toss = rng.next();
+        let takes_part = |at: usize| {
+            eligible(at) && {
+                let share = share(at);
+                // The same for both draws.
+                share >= WHOLE || Rng::new(toss ^ at as u64).below(WHOLE as usize) < share as usize
+            }
+        };
+        let Some(one) = draw(count, takes_part, |_| 1, whole, any, rng) else {
+            return draw(count, eligible, |_| 1, share, any, rng);
+        };
+        let other = |at: usize| at != one && takes_part(at);
+        let Some(two) = draw(count, other, |_| 1, whole, any, rng) else {
             return Some(one);
         };
         Some(if busier(&endpoints[one], &endpoints[two]) {
@@ -50,8 +61,8 @@ fn busier<C: Candidate>(one: &C, two: &C) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::whole;
     use super::*;
+    use crate::proxy::rng::Rng;
 
     struct Fixed(u32, u64);
     impl Candidate for Fixed {

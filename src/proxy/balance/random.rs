@@ -51,6 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proxy::rng::Rng;
 
     /// How often each is drawn of `all`.
     fn counts(
@@ -75,7 +76,10 @@ mod tests {
     fn nothing_is_drawn_where_nothing_is_eligible() {
         assert_eq!(counts(&[1, 2], |_| false, |_| 1000, 10, 1), [0, 0]);
         assert_eq!(counts(&[], |_| true, |_| 1000, 10, 1), [0; 0]);
-        assert_eq!(counts(&[5, 1, 1], |at| at == 2, |_| 1000, 10, 1), [0, 0, 10]);
+        assert_eq!(
+            counts(&[5, 1, 1], |at| at == 2, |_| 1000, 10, 1),
+            [0, 0, 10]
+        );
     }
 
     proptest! {

@@ -166,7 +166,9 @@ mod tests {
 
     /// 1 + 1/2 + … + 1/n.
     fn harmonic(n: usize) -> f64 {
-        (1..=n).map(|k| 1.0 / f64::from(u32::try_from(k).unwrap())).sum()
+        (1..=n)
+            .map(|k| 1.0 / f64::from(u32::try_from(k).unwrap()))
+            .sum()
     }
 
     fn number(count: usize) -> f64 {

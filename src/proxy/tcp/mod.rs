@@ -13,9 +13,9 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
+use super::hash_key;
 use super::origin::Origin;
 use super::pick::{Entered, Picked, Wanted, pick, wait};
-use super::hash_key;
 use super::router::{Asked, listener_serves};
 use super::sni::Alert;
 use super::stats::{Counter, TcpEnds};

@@ -41,8 +41,19 @@ fn backend(endpoints: &[(u8, bool)]) -> Backend {
 
 #[test]
 fn a_part_grows_evenly_from_a_tenth_to_all() {
-    for (seconds, expected) in [(0, 100), (10, 400), (15, 550), (29, 970), (30, 1000), (99, 1000)] {
-        assert_eq!(part(Duration::from_secs(seconds), SPAN), expected, "{seconds}");
+    for (seconds, expected) in [
+        (0, 100),
+        (10, 400),
+        (15, 550),
+        (29, 970),
+        (30, 1000),
+        (99, 1000),
+    ] {
+        assert_eq!(
+            part(Duration::from_secs(seconds), SPAN),
+            expected,
+            "{seconds}"
+        );
     }
 }
 

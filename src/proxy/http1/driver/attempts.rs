@@ -31,7 +31,12 @@ pub(in crate::proxy) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     /// Notes a request, of which retries may be only so many.
-    pub(in crate::proxy) fn new(choice: &'a WeightedBackend, key: u64, task: Task<'a>, pool: &Pool) -> Self {
+    pub(in crate::proxy) fn new(
+        choice: &'a WeightedBackend,
+        key: u64,
+        task: Task<'a>,
+        pool: &Pool,
+    ) -> Self {
         let figures = choice.retry.budget.as_ref();
         let budget = figures.and_then(|figures| pool.budget(figures)).cloned();
         if let Some(budget) = &budget {
