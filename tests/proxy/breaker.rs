@@ -1,13 +1,14 @@
 //! How much endpoints take at once: what is over waits for a place, or is told so; and how many of the requests may
 //! be sent again. The judge is what the servers have seen.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::LIMIT;
 use crate::support::backend::{self, Backend, Gate, Step};
 use crate::support::http2::{Client, request};
-use crate::support::{Config, End, Lastcall, RawClient, RawServer, wait_until};
+use crate::support::{Config, End, Lastcall, RawClient, RawServer, free_port, wait_until};
 
 const WEB: &str = "{namespace=\"default\",backend=\"web\"}";
 
@@ -220,7 +221,7 @@ fn an_endpoint_that_is_enabled_again_serves_who_waits() {
 fn what_could_not_be_sent_waits_for_the_endpoint_that_is_full_and_holds_up_nobody() {
     let gate = Gate::new();
     let server = held(&gate);
-    let nobody = RawServer::start().address;
+    let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let config = Config::new(&[server.address, nobody]).backend(
         "web",
         "limits: {maxInFlight: 1, queue: {length: 10, wait: 60s}}",
@@ -357,7 +358,7 @@ fn retries_are_no_more_than_the_budget_has_and_the_last_answer_is_passed_on() {
 #[test]
 fn what_was_never_sent_is_tried_elsewhere_whatever_the_budget_says() {
     let server = Backend::start(|seen| backend::ok(seen.target()));
-    let nobody = RawServer::start().address;
+    let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let config = Config::new(&[nobody, server.address])
         .backend("web", "retry: {budget: {percent: 0, minPerSecond: 0}}");
     let lastcall = Lastcall::start(config);
