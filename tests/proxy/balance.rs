@@ -106,6 +106,8 @@ fn the_source_is_what_trusted_proxies_say_and_nobody_else() {
     let lastcall = Lastcall::start(config.clone());
     let all: BTreeSet<_> = owners(&lastcall, forwarded).into_values().collect();
     assert_eq!(all.len(), 1);
+    // Both have the same port.
+    drop(lastcall);
     let lastcall = Lastcall::start(config.load_balancer("trustedProxies: [127.0.0.0/8]"));
     let first = owners(&lastcall, forwarded);
     let all: BTreeSet<_> = first.values().collect();
@@ -132,6 +134,9 @@ fn a_tcp_connection_goes_by_its_clients_address() {
         });
         seen.insert(had);
         drop(clients);
+        for _ in 0..3 {
+            drop(servers[had].accept());
+        }
         lastcall.wait_for_metric("lastcall_tcp_connections", 0.0);
     }
     assert!(seen.len() > 1, "{seen:?}");
