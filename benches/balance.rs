@@ -35,7 +35,7 @@ impl Candidate for Endpoint {
 }
 
 fn weights(count: usize, alike: bool) -> Vec<u32> {
-    let weight = |nth| if alike { 1 } else { 1 + nth % 7 };
+    let weight = |nth: u32| if alike { 1 } else { 1 + nth % 7 };
     (0..).map(weight).take(count).collect()
 }
 

@@ -135,7 +135,7 @@ pub struct BackendSpec {
     pub balance: Balance,
     /// How much its endpoints take at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<BackendLimits>,
+    pub limits: Option<Box<BackendLimits>>,
     /// How its endpoints leave: each field overrides the LoadBalancer's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_draining: Option<ConnectionDrainingOverride>,

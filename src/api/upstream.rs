@@ -51,5 +51,5 @@ pub struct Retry {
     /// How many of the requests may be such further attempts. A route's is taken whole in place of the
     /// Backend's. No bound where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<RetryBudget>,
+    pub budget: Option<Box<RetryBudget>>,
 }

@@ -49,7 +49,7 @@ pub(super) fn plan(
         },
         policy: balance::policy(&spec.balance),
         slow_start: balance::slow_start(&spec.balance),
-        limits: spec.limits.as_ref().map(balance::limits),
+        limits: spec.limits.as_deref().map(balance::limits),
         admin_state: admin_state(spec.admin_state),
         draining: merged.policy,
         tls,

@@ -209,7 +209,7 @@ impl References<'_> {
             timeouts: route_timeouts(timeouts),
             retry: Retry {
                 attempts: first(retry, |r| r.attempts).unwrap_or(Retry::default().attempts),
-                budget: first(retry, |r| r.budget.as_ref().map(balance::retry_budget)),
+                budget: first(retry, |r| r.budget.as_deref().map(balance::retry_budget)),
             },
         })
     }

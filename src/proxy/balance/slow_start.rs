@@ -28,7 +28,7 @@ pub fn part(age: Duration, span: Duration) -> u32 {
 /// Since when each endpoint of a Backend serves that is new there: as the configuration `before` had it, which
 /// says which of its endpoints were `known` to be new. None is where nobody served before who serves now, as at
 /// lastcall's start.
-pub fn since(
+pub(in crate::proxy) fn since(
     before: Option<&Backend>,
     known: &HashMap<EndpointId, Instant>,
     after: &Backend,

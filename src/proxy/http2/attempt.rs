@@ -53,11 +53,11 @@ impl Stream {
         // The stream of a WebSocket goes on behind its opening.
         let ends = self.caller.is_ended() && !outbound.upgrade;
         if attempts.may_reuse()
-            && let Some(reused) = exchange::reuse(worker, &upstream, outbound, told, ends)
+            && let Some(reused) = exchange::reuse(worker, upstream, outbound, told, ends)
         {
             return Ok(reused);
         }
-        let connecting = exchange::connect(worker, &upstream, outbound, told, ends);
+        let connecting = exchange::connect(worker, upstream, outbound, told, ends);
         let by = (worker, &*self.exchanging.control);
         let caller = &mut self.caller;
         let connected = connected(attempts, by, in_flight, connecting, |cx| {

@@ -93,7 +93,7 @@ fn what_comes_while_others_serve_is_new() {
 #[test]
 fn one_that_gets_ready_or_is_enabled_is_new_then_and_not_when_it_was_written_down() {
     let start = Instant::now();
-    let later = start + Duration::from_secs(60);
+    let later = start + Duration::from_mins(1);
     let none = HashMap::new();
     let one = backend(&[(1, true)]);
     let coming = backend(&[(1, true), (2, false)]);
