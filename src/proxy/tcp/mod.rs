@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::buffer::Buffer;
 use super::hash_key;
 use super::origin::Origin;
-use super::pick::{Entered, Picked, Wanted, pick, wait};
+use super::pick::{Entered, NoPlace, Picked, Wanted, pick, wait};
 use super::router::{Asked, listener_serves};
 use super::sni::Alert;
 use super::stats::{Counter, TcpEnds};
@@ -188,7 +188,10 @@ impl Connection {
             }
         };
         let waited = Box::pin(wait(wanted, None, &self.worker, gone)).await;
-        waited.map_err(|_| End::Unserved)
+        waited.map_err(|why| match why {
+            NoPlace::Stopping => End::Cut,
+            _ => End::Unserved,
+        })
     }
 
     /// Connects to the endpoint; `None` where the connection was cut meanwhile.
