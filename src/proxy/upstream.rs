@@ -15,6 +15,7 @@ use super::balance::Candidate;
 use super::buffer::BufferPool;
 use super::http2::Http2Pool;
 use super::proxy_protocol::{self, Addresses};
+use super::room::Room;
 use super::tls::{Connector, Originator};
 use super::transport::Transport;
 use crate::gate::{Gate, Generation, State};
@@ -37,6 +38,8 @@ pub struct Upstream {
     pub key: u64,
     gate: Arc<Gate>,
     weight: Cell<u32>,
+    /// How much it takes at once.
+    pub(super) room: Room,
     speaks: RefCell<Rc<Speaks>>,
     /// The last handshake failed: told once, not with every request.
     tls_fails: Cell<bool>,
@@ -97,7 +100,7 @@ impl Candidate for std::rc::Rc<Upstream> {
     }
 
     fn available(&self) -> bool {
-        self.gate.phase().state == State::Open
+        self.is_open() && self.room.has_place(&self.gate)
     }
 
     fn in_flight(&self) -> u64 {
@@ -114,6 +117,7 @@ impl Upstream {
             key,
             gate,
             weight: Cell::new(1),
+            room: Room::default(),
             speaks: RefCell::new(Rc::new(Speaks::ClearText)),
             tls_fails: Cell::new(false),
             send_proxy: Cell::new(None),
@@ -130,6 +134,11 @@ impl Upstream {
     /// Whether this is the endpoint behind `gate`, wherever it listens.
     pub fn is_behind(&self, gate: &Arc<Gate>) -> bool {
         Arc::ptr_eq(&self.gate, gate)
+    }
+
+    /// Whether its gate lets new work in.
+    pub fn is_open(&self) -> bool {
+        self.gate.phase().state == State::Open
     }
 
     /// Which change of its gate holds now.
