@@ -58,7 +58,12 @@ pub fn measure(
     let mut open = 0;
     for count in COUNTS {
         let count = count.min(process::open_files()?.saturating_sub(1_000));
-        holders.push(Holder::start(&cpus.load, figure, started.address, count - open)?);
+        holders.push(Holder::start(
+            &cpus.load,
+            figure,
+            started.address,
+            count - open,
+        )?);
         open = count;
         std::thread::sleep(SETTLE);
         rows.push(row(open, started.running.resident_bytes()?));

@@ -42,9 +42,7 @@ fn main() -> anyhow::Result<()> {
             let work = work::find(work).context("no such work")?;
             load::run(work, address.parse()?)
         }
-        [idle::PART, figure, address, count] => {
-            idle::run(figure, address.parse()?, count.parse()?)
-        }
+        [idle::PART, figure, address, count] => idle::run(figure, address.parse()?, count.parse()?),
         _ if args.contains(&"--help") || args.contains(&"-h") => {
             print!("{}", options::HELP);
             Ok(())
@@ -91,14 +89,17 @@ fn installed(options: &Options, report: &mut Report) -> Vec<Proxy> {
     for &proxy in &options.proxies {
         match proxy.version() {
             Ok(version) => {
-                report.versions.insert(proxy.name().to_owned(), version);
+                let program = proxy.name().trim_end_matches("-bare");
+                report.versions.insert(program.to_owned(), version);
                 proxies.push(proxy);
             }
             Err(error) => {
                 for work in &options.works {
                     if !matches!(proxy.part(work), Part::None) {
                         let why = format!("{error:#}");
-                        report.left_out.push(LeftOut::new(proxy.name(), work.name, &why));
+                        report
+                            .left_out
+                            .push(LeftOut::new(proxy.name(), work.name, &why));
                     }
                 }
             }
@@ -115,7 +116,11 @@ fn announce(options: &Options, proxies: &[Proxy], report: &Report) {
     });
     let takes = measure::estimate(options, pairs.sum());
     let (rounds, seconds) = (options.rounds, options.seconds);
-    println!("{}: {rounds} rounds, {seconds} s at full load and {} s at half.", report.machine, seconds / 2.0);
+    println!(
+        "{}: {rounds} rounds, {seconds} s at full load and {} s at half.",
+        report.machine,
+        seconds / 2.0
+    );
     for (name, version) in &report.versions {
         println!("  {name}: {version}");
     }
@@ -129,8 +134,15 @@ fn announce(options: &Options, proxies: &[Proxy], report: &Report) {
     for one in &report.left_out {
         println!("  left out: {}, {}: {}", one.work, one.proxy, one.why);
     }
-    let more = if options.figures.is_empty() { "" } else { ", and a few for idle connections and workers" };
-    println!("About {:.0} min{more}. Nothing else should run meanwhile.", takes.as_secs_f64() / 60.0);
+    let more = if options.figures.is_empty() {
+        ""
+    } else {
+        ", and a few for idle connections and workers"
+    };
+    println!(
+        "About {:.0} min{more}. Nothing else should run meanwhile.",
+        takes.as_secs_f64() / 60.0
+    );
 }
 
 fn idle_rows(
@@ -151,7 +163,9 @@ fn idle_rows(
             Err(error) => {
                 let why = format!("{error:#}");
                 eprintln!("{figure} {} is left out: {why}", proxy.name());
-                report.left_out.push(LeftOut::new(proxy.name(), figure, &why));
+                report
+                    .left_out
+                    .push(LeftOut::new(proxy.name(), figure, &why));
             }
         }
     }
@@ -161,7 +175,9 @@ fn idle_rows(
 fn finish(options: &Options, mut report: Report) -> anyhow::Result<()> {
     println!("\n{}", text::measured(&report)?);
     let ours = report.left_out.iter().filter(|one| one.proxy == "lastcall");
-    let failed: Vec<String> = ours.map(|one| format!("{}: {}", one.work, one.why)).collect();
+    let failed: Vec<String> = ours
+        .map(|one| format!("{}: {}", one.work, one.why))
+        .collect();
     if options.writes {
         report.add_last();
         report.write()?;
@@ -169,6 +185,10 @@ fn finish(options: &Options, mut report: Report) -> anyhow::Result<()> {
     } else {
         println!("benches/report.md and benches/report.json stay as they were.");
     }
-    ensure!(failed.is_empty(), "lastcall failed at {}", failed.join("; "));
+    ensure!(
+        failed.is_empty(),
+        "lastcall failed at {}",
+        failed.join("; ")
+    );
     Ok(())
 }

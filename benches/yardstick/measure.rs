@@ -51,7 +51,11 @@ pub fn work(
             match twice(*proxy, work, options, cpus, backend) {
                 Ok(sample) => {
                     let (name, round) = (work.name, round + 1);
-                    eprintln!("{name} {round}/{} {:<13} {sample}", options.rounds, proxy.name());
+                    eprintln!(
+                        "{name} {round}/{} {:<13} {sample}",
+                        options.rounds,
+                        proxy.name()
+                    );
                     taken.push(sample);
                 }
                 Err(error) => {

@@ -60,7 +60,11 @@ impl Options {
         for name in chosen.iter().flatten() {
             let all: Vec<_> = peers::ALL.iter().map(|p| p.name()).collect();
             let known = all.contains(&name.as_str());
-            ensure!(known, "BENCH_PROXIES: no {name}; there are {}", all.join(", "));
+            ensure!(
+                known,
+                "BENCH_PROXIES: no {name}; there are {}",
+                all.join(", ")
+            );
         }
         let writes = match env::var("BENCH_WRITE").as_deref() {
             Ok("yes") => true,
@@ -90,16 +94,26 @@ impl Options {
 
 fn names() -> String {
     let works = WORKS.iter().map(|work| work.name);
-    works.chain(FIGURES.iter().copied()).collect::<Vec<_>>().join(", ")
+    works
+        .chain(FIGURES.iter().copied())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn list(variable: &str) -> Option<Vec<String>> {
     let value = env::var(variable).ok().filter(|value| !value.is_empty())?;
-    Some(value.split(',').map(|name| name.trim().to_owned()).collect())
+    Some(
+        value
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .collect(),
+    )
 }
 
 fn has(wanted: &Option<Vec<String>>, name: &str) -> bool {
-    wanted.as_ref().is_none_or(|names| names.iter().any(|one| one == name))
+    wanted
+        .as_ref()
+        .is_none_or(|names| names.iter().any(|one| one == name))
 }
 
 fn number<T: FromStr<Err: Display>>(variable: &str, otherwise: T) -> anyhow::Result<T> {

@@ -170,7 +170,11 @@ impl IdleRow {
 impl fmt::Display for IdleRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (work, proxy, mib) = (&self.work, &self.proxy, self.rss_mib);
-        write!(f, "{work} {proxy:<13} {:>6} connections: {mib:.1} MiB", self.connections)
+        write!(
+            f,
+            "{work} {proxy:<13} {:>6} connections: {mib:.1} MiB",
+            self.connections
+        )
     }
 }
 
@@ -247,21 +251,26 @@ impl Report {
     /// Works of which there are rows or reasons.
     fn works(&self) -> BTreeSet<&str> {
         let rows = self.rows.iter().map(Row::work);
-        rows.chain(self.left_out.iter().map(|one| one.work.as_str())).collect()
+        rows.chain(self.left_out.iter().map(|one| one.work.as_str()))
+            .collect()
     }
 
     /// Takes from the report that is there what was not measured now, if that was this machine too.
     pub fn add_last(&mut self) {
         let last = fs::read_to_string(folder().join("report.json"));
-        let last = last.ok().and_then(|text| serde_json::from_str::<Self>(&text).ok());
+        let last = last
+            .ok()
+            .and_then(|text| serde_json::from_str::<Self>(&text).ok());
         let Some(last) = last.filter(|last| last.machine == self.machine) else {
             return;
         };
         let measured: BTreeSet<String> = self.works().into_iter().map(str::to_owned).collect();
         let rows = last.rows.into_iter();
-        self.rows.extend(rows.filter(|row| !measured.contains(row.work())));
+        self.rows
+            .extend(rows.filter(|row| !measured.contains(row.work())));
         let left_out = last.left_out.into_iter();
-        self.left_out.extend(left_out.filter(|one| !measured.contains(&one.work)));
+        self.left_out
+            .extend(left_out.filter(|one| !measured.contains(&one.work)));
         for (name, version) in last.versions {
             self.versions.entry(name).or_insert(version);
         }

@@ -61,7 +61,11 @@ fn works(out: &mut String, report: &Report, work: &work::Work) -> fmt::Result {
     let Some(first) = rows.peek() else {
         return Ok(());
     };
-    writeln!(out, "## {}\n\n{}. {} rounds.\n", work.name, work.about, first.rounds)?;
+    writeln!(
+        out,
+        "## {}\n\n{}. {} rounds.\n",
+        work.name, work.about, first.rounds
+    )?;
     *out += "| proxy | CPU µs | user | system | lastcall against it | a second | p50 ms | p99 ms | p99.9 ms | RSS MiB |\n\
              |---|---|---|---|---|---|---|---|---|---|\n";
     for row in rows {
@@ -71,9 +75,11 @@ fn works(out: &mut String, report: &Report, work: &work::Work) -> fmt::Result {
 }
 
 fn line(out: &mut String, row: &WorkRow) -> fmt::Result {
-    let against = row.lastcall_against.map_or_else(String::new, |[low, middle, high]| {
-        format!("{middle:.2} ({low:.2}–{high:.2})")
-    });
+    let against = row
+        .lastcall_against
+        .map_or_else(String::new, |[low, middle, high]| {
+            format!("{middle:.2} ({low:.2}–{high:.2})")
+        });
     let [low, high] = row.spread;
     writeln!(
         out,
@@ -109,8 +115,14 @@ fn idle(out: &mut String, report: &Report, name: &str, about: &str) -> fmt::Resu
          |---|---|---|---|"
     )?;
     for row in rows {
-        let each = row.kib_per_connection.map_or_else(String::new, |kib| format!("{kib:.2}"));
-        writeln!(out, "| {} | {} | {:.1} | {each} |", row.proxy, row.connections, row.rss_mib)?;
+        let each = row
+            .kib_per_connection
+            .map_or_else(String::new, |kib| format!("{kib:.2}"));
+        writeln!(
+            out,
+            "| {} | {} | {:.1} | {each} |",
+            row.proxy, row.connections, row.rss_mib
+        )?;
     }
     writeln!(out)
 }
@@ -138,7 +150,10 @@ fn figures(out: &mut String, report: &Report) -> fmt::Result {
         });
         let share = |nanos: f64| {
             small.map_or_else(String::new, |row| {
-                format!(" ({:.2} % of http1-small)", nanos / row.cpu_micros_per_request / 10.0)
+                format!(
+                    " ({:.2} % of http1-small)",
+                    nanos / row.cpu_micros_per_request / 10.0
+                )
             })
         };
         writeln!(

@@ -51,13 +51,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
             }
         };
         let text = || String::from_utf8_lossy(&buf[..head]).into_owned();
-        ensure!(buf.starts_with(b"HTTP/1.1 200 "), "the proxy answered {:?}", text());
+        ensure!(
+            buf.starts_with(b"HTTP/1.1 200 "),
+            "the proxy answered {:?}",
+            text()
+        );
         while filled < head + *content {
             let count = stream.read(buf).await?;
             ensure!(count > 0, "the proxy broke the answer off");
             filled += count;
         }
-        ensure!(filled == head + *content, "the proxy answered {filled} bytes");
+        ensure!(
+            filled == head + *content,
+            "the proxy answered {filled} bytes"
+        );
         Ok(())
     }
 

@@ -86,7 +86,12 @@ impl Client for Get {
         let mut request = Request::new(());
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.fields.clone();
-        let (response, _) = self.send.clone().ready().await?.send_request(request, true)?;
+        let (response, _) = self
+            .send
+            .clone()
+            .ready()
+            .await?
+            .send_request(request, true)?;
         let (head, mut body) = response.await?.into_parts();
         ensure!(head.status == 200, "the proxy answered {}", head.status);
         let length = read(&mut body).await?;
@@ -135,7 +140,10 @@ impl Client for Call {
         let trailers = trailers.with_context(|| format!("no trailers; {:?}", head.headers))?;
         let status = trailers.get("grpc-status").map(HeaderValue::as_bytes);
         ensure!(status == Some(b"0"), "the call ended with {trailers:?}");
-        ensure!(length == self.message.len(), "the proxy answered {length} bytes");
+        ensure!(
+            length == self.message.len(),
+            "the proxy answered {length} bytes"
+        );
         Ok(())
     }
 }

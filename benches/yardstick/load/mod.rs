@@ -123,12 +123,12 @@ pub fn run(work: &Work, target: SocketAddr) -> anyhow::Result<()> {
             Ok(Http1::new(stream, request(wire::LARGE_TARGET), large))
         }),
         (Ask::Close, _) => serve(both, work, async || Ok(http1::Closing::new(target))),
-        (Ask::FullHandshake, _) => {
-            serve(both, work, async || tls::Handshaking::new(target, false).await)
-        }
-        (Ask::ResumedHandshake, _) => {
-            serve(both, work, async || tls::Handshaking::new(target, true).await)
-        }
+        (Ask::FullHandshake, _) => serve(both, work, async || {
+            tls::Handshaking::new(target, false).await
+        }),
+        (Ask::ResumedHandshake, _) => serve(both, work, async || {
+            tls::Handshaking::new(target, true).await
+        }),
         (Ask::Stream, _) => {
             let connections = http2::Connections::new(target, work.streams);
             serve(both, work, async || http2::Get::new(&connections).await)

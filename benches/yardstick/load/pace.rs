@@ -51,7 +51,10 @@ impl Pace {
     }
 
     /// Begins to hand them out, to so many clients.
-    pub fn start(self: &Rc<Self>, clients: usize) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    pub fn start(
+        self: &Rc<Self>,
+        clients: usize,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
         let ticks = AsyncFd::new(ticks()?)?;
         let pace = Rc::clone(self);
         Ok(tokio::task::spawn_local(async move {

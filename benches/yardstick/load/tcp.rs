@@ -75,7 +75,9 @@ impl WebSocket {
     /// By the proxy at `target`.
     pub async fn new(target: SocketAddr) -> anyhow::Result<Self> {
         let mut stream = super::connect(target).await?;
-        stream.write_all(&wire::upgrade(&target.to_string())).await?;
+        stream
+            .write_all(&wire::upgrade(&target.to_string()))
+            .await?;
         // The backend says nothing before it was asked, so no byte behind the head is there yet.
         let mut head = Vec::new();
         while wire::head(&head).is_none() {
@@ -83,7 +85,10 @@ impl WebSocket {
             ensure!(count > 0, "the proxy closed the connection");
         }
         let text = String::from_utf8_lossy(&head);
-        ensure!(text.starts_with("HTTP/1.1 101 "), "the proxy answered {text:?}");
+        ensure!(
+            text.starts_with("HTTP/1.1 101 "),
+            "the proxy answered {text:?}"
+        );
         let expected = wire::frame_of_server();
         Ok(Self {
             stream,

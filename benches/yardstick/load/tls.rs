@@ -123,7 +123,10 @@ impl Client for Handshaking {
     async fn exchange(&mut self) -> anyhow::Result<()> {
         let stream = self.tls.connect(self.target).await?;
         let kind = stream.get_ref().1.handshake_kind();
-        ensure!(kind == Some(self.wanted), "the proxy made a handshake {kind:?}");
+        ensure!(
+            kind == Some(self.wanted),
+            "the proxy made a handshake {kind:?}"
+        );
         let mut client = Http1::new(stream, self.request.clone(), wire::SMALL);
         client.ask().await?;
         client.end().await

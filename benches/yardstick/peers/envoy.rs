@@ -32,7 +32,11 @@ pub fn configure(setting: &Setting<'_>) -> anyhow::Result<Launch> {
         ["--concurrency", &workers],
         ["-l", "error"],
     ];
-    let args: Vec<&str> = args.concat().into_iter().chain(["--disable-hot-restart"]).collect();
+    let args: Vec<&str> = args
+        .concat()
+        .into_iter()
+        .chain(["--disable-hot-restart"])
+        .collect();
     Ok(Launch::new(built("envoy/envoy")?, &args))
 }
 

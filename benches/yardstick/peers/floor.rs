@@ -8,13 +8,18 @@ const PROGRAM: &str = "floor/release/floor";
 pub fn version(library: Library) -> anyhow::Result<String> {
     let libraries = told(&built(PROGRAM)?, "version")?;
     let wanted = name(library);
-    let found = libraries.split(", ").find(|one| one.starts_with(&format!("{wanted} ")));
+    let found = libraries
+        .split(", ")
+        .find(|one| one.starts_with(&format!("{wanted} ")));
     Ok(found.unwrap_or(wanted).to_owned())
 }
 
 pub fn configure(setting: &Setting<'_>, library: Library) -> anyhow::Result<Launch> {
     let (address, backend) = (setting.address.to_string(), setting.backend.to_string());
-    Ok(Launch::new(built(PROGRAM)?, &[name(library), &address, &backend]))
+    Ok(Launch::new(
+        built(PROGRAM)?,
+        &[name(library), &address, &backend],
+    ))
 }
 
 fn name(library: Library) -> &'static str {

@@ -30,8 +30,16 @@ pub fn configure(setting: &Setting<'_>, bare: bool) -> anyhow::Result<Launch> {
         Speaks::Https => format!("ssl crt {both} alpn http/1.1"),
         Speaks::Http2 | Speaks::Grpc => "proto h2".to_owned(),
     };
-    let protocol = if speaks == Speaks::Grpc { "proto h2" } else { "" };
-    let scheme = if speaks == Speaks::Https { "https" } else { "http" };
+    let protocol = if speaks == Speaks::Grpc {
+        "proto h2"
+    } else {
+        ""
+    };
+    let scheme = if speaks == Speaks::Https {
+        "https"
+    } else {
+        "http"
+    };
     let (mode, http) = match speaks {
         // With it HAProxy is at its best for much data, and no worse for little: it begins with a buffer.
         Speaks::Tcp if setting.work.ask == Ask::Bulk => ("tcp", "  option splice-response\n"),

@@ -49,7 +49,10 @@ spec:
     );
     fs::write(objects.join("bench.yaml"), text)?;
     let (objects, socket) = (path(&objects)?, path(&setting.folder.join("admin.sock"))?);
-    let (workers, ip) = (setting.workers.to_string(), setting.address.ip().to_string());
+    let (workers, ip) = (
+        setting.workers.to_string(),
+        setting.address.ip().to_string(),
+    );
     let args = [
         ["--workers", &workers],
         ["--metrics-address", "off"],

@@ -258,7 +258,9 @@ fn program(name: &str) -> anyhow::Result<String> {
 
 /// A program that `make bench` builds or installs below target/.
 fn built(file: &str) -> anyhow::Result<String> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(file);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target")
+        .join(file);
     if !file.is_file() {
         bail!("{} is not there (make bench builds it)", file.display());
     }

@@ -14,7 +14,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("X-Forwarded-Proto", "$scheme"),
     ("X-Forwarded-Host", "$http_host"),
     ("X-Real-IP", "$remote_addr"),
-    ("Forwarded", "'for=$remote_addr;proto=$scheme;host=\"$http_host\"'"),
+    (
+        "Forwarded",
+        "'for=$remote_addr;proto=$scheme;host=\"$http_host\"'",
+    ),
     ("X-Request-Id", "$request_id"),
     ("Via", "'1.1 nginx'"),
 ];
@@ -58,7 +61,11 @@ events {{ worker_connections 24000; }}
 
 fn stream(setting: &Setting<'_>) -> String {
     // As large as lastcall's own.
-    let buffer = if setting.work.ask == Ask::Bulk { "64k" } else { "16k" };
+    let buffer = if setting.work.ask == Ask::Bulk {
+        "64k"
+    } else {
+        "16k"
+    };
     format!(
         "stream {{
   upstream web {{ server {}; }}
@@ -155,5 +162,8 @@ fn location(setting: &Setting<'_>, bare: bool) -> String {
     if !bare {
         lines.push("add_header Via '1.1 nginx'".to_owned());
     }
-    lines.iter().map(|line| format!("      {line};\n")).collect()
+    lines
+        .iter()
+        .map(|line| format!("      {line};\n"))
+        .collect()
 }

@@ -11,7 +11,9 @@ pub fn version() -> anyhow::Result<String> {
 
 pub fn part(work: &Work) -> Part {
     if work.speaks == Speaks::Tcp {
-        return Part::LeftOut("its library proxies HTTP; for TCP it lends sockets, and the rest would be ours");
+        return Part::LeftOut(
+            "its library proxies HTTP; for TCP it lends sockets, and the rest would be ours",
+        );
     }
     Part::Takes
 }
