@@ -17,7 +17,7 @@ case "${1:-test}" in
   bench)
     need haproxy haproxy
     need nginx nginx-light
-    need /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
     need python3 python3-venv
     need setpriv util-linux
     ;;

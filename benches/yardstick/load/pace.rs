@@ -55,7 +55,7 @@ impl Pace {
         self: &Rc<Self>,
         clients: usize,
     ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-        let ticks = AsyncFd::new(ticks()?)?;
+        let ticks = AsyncFd::register(ticks()?)?;
         let pace = Rc::clone(self);
         Ok(tokio::task::spawn_local(async move {
             let mut given = 0;
