@@ -26,7 +26,7 @@ use backend::Addresses;
 use options::Options;
 use peers::{Part, Proxy};
 use process::Cpus;
-use report::{LeftOut, Report, Row};
+use report::{EVERYTHING, LeftOut, Report, Row};
 use work::{COSTS, HTTP1_IDLE, SKEW, TLS_IDLE};
 
 // lastcall's own: the generator should cost little.
@@ -94,14 +94,9 @@ fn installed(options: &Options, report: &mut Report) -> Vec<Proxy> {
                 proxies.push(proxy);
             }
             Err(error) => {
-                for work in &options.works {
-                    if !matches!(proxy.part(work), Part::None) {
-                        let why = format!("{error:#}");
-                        report
-                            .left_out
-                            .push(LeftOut::new(proxy.name(), work.name, &why));
-                    }
-                }
+                let why = format!("{error:#}");
+                let left_out = LeftOut::new(proxy.name(), EVERYTHING, &why);
+                report.left_out.push(left_out);
             }
         }
     }
@@ -125,7 +120,7 @@ fn announce(options: &Options, proxies: &[Proxy], report: &Report) {
         println!("  {name}: {version}");
     }
     for work in &options.works {
-        for proxy in &options.proxies {
+        for proxy in proxies {
             if let Part::LeftOut(why) = proxy.part(work) {
                 println!("  left out: {}, {}: {why}", work.name, proxy.name());
             }

@@ -116,6 +116,8 @@ impl WorkRow {
             let pairs = ours.iter().zip(samples);
             quantiles(pairs.map(|(ours, theirs)| ours.micros() / theirs.micros())).map(round)
         });
+        // A turn may have been too short for the kernel's clock to see it.
+        let against = against.filter(|all| all.iter().all(|ratio| ratio.is_finite()));
         Self {
             work: work.to_owned(),
             proxy: proxy.to_owned(),
@@ -197,6 +199,9 @@ impl Row {
     }
 }
 
+/// In place of a work's name, where a proxy is not there at all.
+pub const EVERYTHING: &str = "everything";
+
 /// Who was not measured, at what, and why.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -269,6 +274,7 @@ impl Report {
         self.rows
             .extend(rows.filter(|row| !measured.contains(row.work())));
         let left_out = last.left_out.into_iter();
+        let left_out = left_out.filter(|one| one.work != EVERYTHING);
         self.left_out
             .extend(left_out.filter(|one| !measured.contains(&one.work)));
         for (name, version) in last.versions {

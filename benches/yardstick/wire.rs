@@ -78,13 +78,17 @@ pub fn grpc_message() -> Vec<u8> {
     message
 }
 
-/// What the backend answers. `content` is filled up to `length` bytes.
+/// What the backend answers. `content` is filled up with spaces to `length` bytes.
 pub fn response(content: &str, length: usize) -> Vec<u8> {
-    format!(
+    let head = format!(
         "HTTP/1.1 200 OK\r\nServer: yardstick\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\n\
-         Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{content:<length$}"
-    )
-    .into_bytes()
+         Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let mut response = head.into_bytes();
+    let end = response.len() + length;
+    response.extend(content.as_bytes());
+    response.resize(end, b' ');
+    response
 }
 
 /// Bytes of the head at the start of `buf`; `None` where it is not here as a whole.
