@@ -1,6 +1,6 @@
 //! `make bench`: what an exchange costs in lastcall, HAProxy, nginx, Envoy and Pingora, measured in turns within
-//! one run; what an idle connection costs; how connections fall to workers. Writes `benches/report.md` and
-//! `benches/report.json`.
+//! one run; what an idle connection costs; how connections fall to workers. Writes `benches/report.md`,
+//! `benches/report.json`, and a summary into README.
 //!
 //! The proxy under test has one CPU to itself, the load generator and the backend share another. The figure
 //! is the proxy's CPU time an exchange, which is stable where requests a second are not. The program is its
@@ -16,6 +16,7 @@ mod peers;
 mod process;
 mod report;
 mod skew;
+mod summary;
 mod text;
 mod wire;
 mod work;
@@ -176,9 +177,9 @@ fn finish(options: &Options, mut report: Report) -> anyhow::Result<()> {
     if options.writes {
         report.add_last();
         report.write()?;
-        println!("Written: benches/report.md and benches/report.json.");
+        println!("Written: benches/report.md, benches/report.json, and the summary in README.md.");
     } else {
-        println!("benches/report.md and benches/report.json stay as they were.");
+        println!("The report in benches/ stays as it was.");
     }
     ensure!(
         failed.is_empty(),

@@ -25,7 +25,8 @@ Variables:
                  [yes for everything, no for a part; never where proxies are left out by BENCH_PROXIES]
 
 The proxy has the first CPU that this program may use, the load generator and the backend have the second. For
-figures that are worth keeping nothing else should run. Writes benches/report.md and benches/report.json.
+figures that are worth keeping nothing else should run. Writes benches/report.md, benches/report.json, and a
+summary into README.md.
 ";
 
 /// A run.

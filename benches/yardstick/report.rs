@@ -13,7 +13,7 @@ use crate::load::Outcome;
 use crate::peers::Proxy;
 use crate::process::CpuTime;
 use crate::skew::Skew;
-use crate::text;
+use crate::{summary, text};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -284,14 +284,17 @@ impl Report {
         self.costs = self.costs.or(last.costs);
     }
 
-    /// Writes both files.
+    /// Writes both files, and the summary in README.
     pub fn write(&self) -> anyhow::Result<()> {
         let write = |name: &str, text: String| {
             fs::write(folder().join(name), text)
                 .with_context(|| format!("cannot write benches/{name}"))
         };
         write("report.md", text::report(self)?)?;
-        write("report.json", serde_json::to_string_pretty(self)? + "\n")
+        write("report.json", serde_json::to_string_pretty(self)? + "\n")?;
+        let readme = folder().with_file_name("README.md");
+        let text = fs::read_to_string(&readme).context("README.md")?;
+        fs::write(readme, summary::renew(&text, self)?).context("cannot write README.md")
     }
 }
 

@@ -32,12 +32,22 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["version"] => {
-            println!("h2 0.4, hyper 1");
+            println!("{}, {}", locked("h2"), locked("hyper"));
             Ok(())
         }
         [way, listen, backend] => run(way, listen.parse()?, backend.parse()?),
         _ => bail!("usage: floor h2|hyper LISTEN BACKEND"),
     }
+}
+
+/// A library and its version.
+fn locked(library: &str) -> String {
+    let lock = include_str!("../Cargo.lock");
+    let entry = format!("name = \"{library}\"\nversion = \"");
+    let version = lock
+        .split_once(&entry)
+        .and_then(|(_, rest)| rest.split_once('"'));
+    format!("{library} {}", version.map_or("", |(version, _)| version))
 }
 
 fn run(way: &str, listen: SocketAddr, backend: SocketAddr) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["version"] => {
-            println!("Pingora 0.9 (rustls)");
+            println!("Pingora {} (rustls)", locked("pingora"));
             Ok(())
         }
         [speaks, listen, backend, workers, chain, key] => run(
@@ -38,6 +38,16 @@ fn main() -> anyhow::Result<()> {
             "usage: pingora-peer http|https|http2|grpc LISTEN BACKEND WORKERS CERTIFICATE KEY"
         ),
     }
+}
+
+/// The version of a library.
+fn locked(library: &str) -> &'static str {
+    let lock = include_str!("../Cargo.lock");
+    let entry = format!("name = \"{library}\"\nversion = \"");
+    let version = lock
+        .split_once(&entry)
+        .and_then(|(_, rest)| rest.split_once('"'));
+    version.map_or("", |(version, _)| version)
 }
 
 fn run(
