@@ -36,7 +36,8 @@ fn summary(report: &Report) -> Result<String, fmt::Error> {
     }
     writeln!(
         out,
-        "\nIn parentheses: lastcall's over theirs, the median of the rounds. {}. {}.",
+        "\nIn parentheses: lastcall's over theirs, the median of the rounds. With `X-Forwarded-For` only (`-bare`), \
+         and a library alone (`floor-`): {}. {}.",
         others(report, &names).join("; "),
         report.machine
     )?;
