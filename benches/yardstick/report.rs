@@ -307,7 +307,10 @@ fn quantiles(all: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut all: Vec<f64> = all.collect();
     all.sort_by(f64::total_cmp);
     let at = |index: usize| all.get(index).copied().unwrap_or(f64::NAN);
-    [at(0), at(all.len() / 2), at(all.len().saturating_sub(1))]
+    let last = all.len().saturating_sub(1);
+    // Of an even number, the mean of the two in the middle.
+    let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+    [at(0), median, at(last)]
 }
 
 /// To two digits after the point.
