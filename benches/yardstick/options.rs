@@ -50,10 +50,10 @@ impl Options {
     /// As the environment says.
     pub fn from_environment() -> anyhow::Result<Self> {
         let wanted = list("BENCH_WORK");
-        let works = WORKS.iter().filter(|work| has(&wanted, work.name));
-        let figures = FIGURES.iter().filter(|name| has(&wanted, name));
+        let works = WORKS.iter().filter(|work| has(wanted.as_ref(), work.name));
+        let figures = FIGURES.iter().filter(|name| has(wanted.as_ref(), name));
         let chosen = list("BENCH_PROXIES");
-        let proxies = peers::ALL.iter().filter(|p| has(&chosen, p.name()));
+        let proxies = peers::ALL.iter().filter(|p| has(chosen.as_ref(), p.name()));
         for name in wanted.iter().flatten() {
             let known = work::find(name).is_some() || FIGURES.contains(&name.as_str());
             ensure!(known, "BENCH_WORK: no {name}; there are {}", names());
@@ -111,10 +111,8 @@ fn list(variable: &str) -> Option<Vec<String>> {
     )
 }
 
-fn has(wanted: &Option<Vec<String>>, name: &str) -> bool {
-    wanted
-        .as_ref()
-        .is_none_or(|names| names.iter().any(|one| one == name))
+fn has(wanted: Option<&Vec<String>>, name: &str) -> bool {
+    wanted.is_none_or(|names| names.iter().any(|one| one == name))
 }
 
 fn number<T: FromStr<Err: Display>>(variable: &str, otherwise: T) -> anyhow::Result<T> {

@@ -1,5 +1,5 @@
 //! How evenly clients' connections fall to lastcall's workers, each of which has a listening socket of its own
-//! (SO_REUSEPORT): counted in the kernel's own tables, where each worker's epoll instance lists its sockets.
+//! (`SO_REUSEPORT`): counted in the kernel's own tables, where each worker's epoll instance lists its sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -39,9 +39,10 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Believer(provider)))
             .with_no_client_auth();
-        config.resumption = match resumes {
-            true => Resumption::in_memory_sessions(SESSIONS),
-            false => Resumption::disabled(),
+        config.resumption = if resumes {
+            Resumption::in_memory_sessions(SESSIONS)
+        } else {
+            Resumption::disabled()
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(TlsConnector::from(Arc::new(config))))

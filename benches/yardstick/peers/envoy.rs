@@ -1,4 +1,4 @@
-//! Envoy, from the wheel that PyPI has (tests/install.sh bench puts it below target/).
+//! Envoy, from the wheel that `PyPI` has (tests/install.sh bench puts it below target/).
 
 use std::fs;
 

@@ -32,7 +32,7 @@ pub enum Proxy {
     Haproxy { bare: bool },
     /// From Debian; bare as above.
     Nginx { bare: bool },
-    /// From PyPI.
+    /// From `PyPI`.
     Envoy,
     /// A small program around the crate: benches/pingora.
     Pingora,

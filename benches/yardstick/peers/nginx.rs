@@ -162,8 +162,6 @@ fn location(setting: &Setting<'_>, bare: bool) -> String {
     if !bare {
         lines.push("add_header Via '1.1 nginx'".to_owned());
     }
-    lines
-        .iter()
-        .map(|line| format!("      {line};\n"))
-        .collect()
+    let lines = lines.join(";\n      ");
+    format!("      {lines};\n")
 }
