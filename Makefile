@@ -10,7 +10,7 @@ lint unit loom proxy fuzz apiserver e2e soak crds: export RUSTFLAGS = -C target-
 # One target folder for everything; each fuzz target runs this long.
 FUZZ_SECONDS ?= 15
 
-.PHONY: check test test-kubernetes soak bench deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
+.PHONY: check test test-kubernetes soak bench bench-peers deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
 
 ## check: the quick part: format, lints, unit tests, the codec's tables
 check: fmt lint unit
@@ -25,11 +25,19 @@ test-kubernetes: apiserver e2e
 soak: deps
 	LASTCALL_SOAK=1 $(CARGO_TEST) --test proxy --test traffic -- --test-threads=1 --nocapture
 
-## bench: what balancers, gate and router cost; CPU per request against HAProxy and nginx, in one run
-bench:
-	tests/install.sh bench
-	$(CARGO) bench --bench balance --bench gate --bench router
+## bench: CPU per request against HAProxy, nginx, Envoy and Pingora, in turns; what parts cost by themselves
+# BENCH_WORK=http2-small,tls-small measures a part of it: cargo bench --bench yardstick -- --help
+bench: bench-peers
 	$(CARGO) bench --bench yardstick
+ifndef BENCH_WORK
+	$(CARGO) bench --bench micro
+endif
+
+# What Debian has not. A peer that cannot be had is left out, and the report says so.
+bench-peers:
+	tests/install.sh bench
+	-$(CARGO) build --release --locked --manifest-path benches/floor/Cargo.toml --target-dir target/floor
+	-$(CARGO) build --release --locked --manifest-path benches/pingora/Cargo.toml --target-dir target/pingora
 
 deps:
 	tests/install.sh test

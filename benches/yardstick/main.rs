@@ -1,124 +1,190 @@
-//! `make bench`: what a request costs in lastcall, HAProxy and nginx, measured in turns within one run,
-//! and what an idle connection costs. Writes `benches/report.md` and `benches/report.json`.
+//! `make bench`: what an exchange costs in lastcall, HAProxy, nginx, Envoy and Pingora, measured in turns within
+//! one run; what an idle connection costs; how connections fall to workers. Writes `benches/report.md`,
+//! `benches/report.json`, and a summary into README.
 //!
 //! The proxy under test has one CPU to itself, the load generator and the backend share another. The figure
-//! is the proxy's CPU time a request, which is stable where requests a second are not. The program is its
+//! is the proxy's CPU time an exchange, which is stable where requests a second are not. The program is its
 //! own load generator and its own backend: it starts itself again in those parts.
 
 mod backend;
+mod costs;
 mod idle;
 mod load;
+mod measure;
+mod options;
 mod peers;
 mod process;
 mod report;
+mod skew;
+mod summary;
+mod text;
 mod wire;
-
-use std::net::SocketAddr;
-use std::time::Duration;
+mod work;
 
 use anyhow::{Context, ensure};
 
-use load::{Generator, Turn};
-use peers::Peer;
-use process::{Cpus, Running};
-use report::{IdleCost, Report, Sample};
+use backend::Addresses;
+use options::Options;
+use peers::{Part, Proxy};
+use process::Cpus;
+use report::{EVERYTHING, LeftOut, Report, Row};
+use work::{COSTS, HTTP1_IDLE, SKEW, TLS_IDLE};
 
-/// Turns of each proxy.
-const ROUNDS: usize = 7;
-/// Requests of one turn, after `WARM_UP` that are not counted.
-const REQUESTS: u64 = 100_000;
-const WARM_UP: u64 = 5_000;
-/// Client connections, each with one request at a time.
-const CONNECTIONS: usize = 32;
-/// Idle connections, where the limit of open files allows them.
-const IDLE: usize = 10_000;
-/// Connections to the backend that a proxy may open within a turn; a proxy that keeps them opens none.
-const NEW_UPSTREAMS: u64 = CONNECTIONS as u64;
-/// After the last request, before the memory is read.
-const SETTLE: Duration = Duration::from_secs(2);
+// lastcall's own: the generator should cost little.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        [backend::PART, address] => backend::run(address.parse()?),
-        [load::PART, address] => load::run(address.parse()?),
-        [idle::PART, address, count] => idle::run(address.parse()?, count.parse()?),
+        [backend::PART, http, grpc, tcp] => backend::run(http, grpc, tcp),
+        [load::PART, work, address] => {
+            let work = work::find(work).context("no such work")?;
+            load::run(work, address.parse()?)
+        }
+        [idle::PART, figure, address, count] => idle::run(figure, address.parse()?, count.parse()?),
+        _ if args.contains(&"--help") || args.contains(&"-h") => {
+            print!("{}", options::HELP);
+            Ok(())
+        }
         // Cargo says `--bench`, and hands on the filter it was given.
-        _ => measure(),
+        _ => run(&Options::from_environment()?),
     }
 }
 
-fn measure() -> anyhow::Result<()> {
+fn run(options: &Options) -> anyhow::Result<()> {
+    let mut report = Report::new()?;
+    let proxies = installed(options, &mut report);
+    ensure!(
+        proxies.contains(&Proxy::Lastcall),
+        "lastcall itself is not among the proxies"
+    );
+    announce(options, &proxies, &report);
     let cpus = Cpus::two()?;
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let backend = process::free_address()?;
-    let _backend = Running::part(&cpus.load, &[backend::PART, &backend.to_string()], backend)?;
-    let peers = peers::all(folder.path(), backend)?;
-    let mut report = Report::new(&peers);
-    for round in 0..ROUNDS {
-        for at in 0..peers.len() {
-            // Another one begins each round.
-            let peer = &peers[(at + round) % peers.len()];
-            let sample =
-                turn(peer, &cpus, backend).with_context(|| format!("measuring {}", peer.name))?;
-            eprintln!("round {}/{ROUNDS} {:<14} {sample}", round + 1, peer.name);
-            report.add(peer, sample);
+    let (addresses, _backend) = backend::start(&cpus.load)?;
+    for work in &options.works {
+        let (rows, left_out) = measure::work(work, &proxies, options, &cpus, &addresses);
+        report.rows.extend(rows.into_iter().map(Row::Work));
+        report.left_out.extend(left_out);
+    }
+    for figure in [HTTP1_IDLE, TLS_IDLE] {
+        if options.wants(figure) {
+            idle_rows(figure, &proxies, &cpus, &addresses, &mut report);
         }
     }
-    for peer in peers.iter().filter(|peer| !peer.bare) {
-        let cost =
-            idle_cost(peer, &cpus).with_context(|| format!("idle memory of {}", peer.name))?;
-        eprintln!("idle {:<14} {cost}", peer.name);
-        report.add_idle(peer, cost);
+    if options.wants(SKEW) {
+        eprintln!("{SKEW}");
+        report.skew = Some(skew::measure(&cpus, &addresses).context(SKEW)?);
     }
-    let written = report.write()?;
-    println!("{written}");
-    Ok(())
+    if options.wants(COSTS) {
+        eprintln!("{COSTS}");
+        report.costs = Some(costs::measure());
+    }
+    finish(options, report)
 }
 
-/// One proxy's turn: started afresh, warmed up, measured, ended.
-fn turn(peer: &Peer, cpus: &Cpus, backend: SocketAddr) -> anyhow::Result<Sample> {
-    let running = peer.start(&cpus.proxy)?;
-    let mut generator = Generator::start(&cpus.load, peer.address)?;
-    generator.send(Turn {
-        connections: CONNECTIONS,
-        requests: WARM_UP,
-    })?;
-    let upstreams = backend::connections(backend)?;
-    let before = running.cpu_time()?;
-    let outcome = generator.send(Turn {
-        connections: CONNECTIONS,
-        requests: REQUESTS,
-    })?;
-    let used = running.cpu_time()? - before;
-    // The question itself takes a connection.
-    let opened = backend::connections(backend)?.saturating_sub(upstreams + 1);
-    ensure!(
-        opened <= NEW_UPSTREAMS,
-        "it opened {opened} connections to the backend: it does not keep them"
+/// The proxies that can be started; of the others the report says why not.
+fn installed(options: &Options, report: &mut Report) -> Vec<Proxy> {
+    let mut proxies = Vec::new();
+    for &proxy in &options.proxies {
+        match proxy.version() {
+            Ok(version) => {
+                let program = proxy.name().trim_end_matches("-bare");
+                report.versions.insert(program.to_owned(), version);
+                proxies.push(proxy);
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                let left_out = LeftOut::new(proxy.name(), EVERYTHING, &why);
+                report.left_out.push(left_out);
+            }
+        }
+    }
+    proxies
+}
+
+/// Says what is about to happen.
+fn announce(options: &Options, proxies: &[Proxy], report: &Report) {
+    let pairs = options.works.iter().map(|work| {
+        let takes = |proxy: &&Proxy| matches!(proxy.part(work), Part::Takes);
+        proxies.iter().filter(takes).count()
+    });
+    let takes = measure::estimate(options, pairs.sum());
+    let (rounds, seconds) = (options.rounds, options.seconds);
+    println!(
+        "{}: {rounds} rounds, {seconds} s at full load and {} s at half.",
+        report.machine,
+        seconds / 2.0
     );
-    Ok(Sample::new(
-        used,
-        &outcome,
-        running.resident_bytes()?,
-        REQUESTS,
-    ))
+    for (name, version) in &report.versions {
+        println!("  {name}: {version}");
+    }
+    for work in &options.works {
+        for proxy in proxies {
+            if let Part::LeftOut(why) = proxy.part(work) {
+                println!("  left out: {}, {}: {why}", work.name, proxy.name());
+            }
+        }
+    }
+    for one in &report.left_out {
+        println!("  left out: {}, {}: {}", one.work, one.proxy, one.why);
+    }
+    let more = if options.figures.is_empty() {
+        ""
+    } else {
+        ", and a few for idle connections and workers"
+    };
+    println!(
+        "About {:.0} min{more}. Nothing else should run meanwhile.",
+        takes.as_secs_f64() / 60.0
+    );
 }
 
-/// What idle connections add to the memory of one proxy.
-fn idle_cost(peer: &Peer, cpus: &Cpus) -> anyhow::Result<IdleCost> {
-    let count = IDLE.min(process::open_files()?.saturating_sub(1_000));
-    let running = peer.start(&cpus.proxy)?;
-    let warm = idle::Holder::start(&cpus.load, peer.address, 100)?;
-    drop(warm);
-    std::thread::sleep(SETTLE);
-    let before = running.resident_bytes()?;
-    let _holder = idle::Holder::start(&cpus.load, peer.address, count)?;
-    std::thread::sleep(SETTLE);
-    Ok(IdleCost {
-        connections: count,
-        before,
-        after: running.resident_bytes()?,
-    })
+fn idle_rows(
+    figure: &'static str,
+    proxies: &[Proxy],
+    cpus: &Cpus,
+    backend: &Addresses,
+    report: &mut Report,
+) {
+    for proxy in proxies.iter().filter(|proxy| proxy.is_whole()) {
+        match idle::measure(figure, *proxy, cpus, backend) {
+            Ok(rows) => {
+                for row in rows {
+                    eprintln!("{row}");
+                    report.rows.push(Row::Idle(row));
+                }
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                eprintln!("{figure} {} is left out: {why}", proxy.name());
+                report
+                    .left_out
+                    .push(LeftOut::new(proxy.name(), figure, &why));
+            }
+        }
+    }
+}
+
+/// Prints and writes what was measured. That lastcall could not do something is a failure, not a remark.
+fn finish(options: &Options, mut report: Report) -> anyhow::Result<()> {
+    println!("\n{}", text::measured(&report)?);
+    let ours = report.left_out.iter().filter(|one| one.proxy == "lastcall");
+    let failed: Vec<String> = ours
+        .map(|one| format!("{}: {}", one.work, one.why))
+        .collect();
+    if options.writes {
+        report.add_last();
+        report.write()?;
+        println!("Written: benches/report.md, benches/report.json, and the summary in README.md.");
+    } else {
+        println!("The report in benches/ stays as it was.");
+    }
+    ensure!(
+        failed.is_empty(),
+        "lastcall failed at {}",
+        failed.join("; ")
+    );
+    Ok(())
 }

@@ -126,6 +126,11 @@ impl Running {
         pipes.context("the pipes are taken already")
     }
 
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// What it has used so far, all its threads together.
     pub fn cpu_time(&self) -> anyhow::Result<CpuTime> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))

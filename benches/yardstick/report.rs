@@ -1,20 +1,20 @@
-//! What was measured, as `benches/report.md` for people and `benches/report.json` for programs.
+//! What was measured: the values of `benches/report.json`, and the two files. `text` writes the one for people.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
+use crate::costs::Costs;
 use crate::load::Outcome;
-use crate::peers::Peer;
+use crate::peers::Proxy;
 use crate::process::CpuTime;
-use crate::{CONNECTIONS, REQUESTS, ROUNDS};
+use crate::skew::Skew;
+use crate::{summary, text};
 
-/// Name of this work among those that the report may have.
-const WORK: &str = "http1-small";
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// One turn of one proxy.
@@ -22,21 +22,21 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub struct Sample {
     user_micros: f64,
     system_micros: f64,
-    requests_per_second: f64,
-    p99_millis: f64,
+    peak: f64,
+    half: Outcome,
     rss_mib: f64,
 }
 
 impl Sample {
-    /// Of a turn of so many requests.
+    /// Of a turn at full load that used so much, and one at half load.
     #[allow(clippy::cast_precision_loss)] // Far below 2^52.
-    pub fn new(used: CpuTime, outcome: &Outcome, resident: u64, requests: u64) -> Self {
-        let requests = requests as f64;
+    pub fn new(used: CpuTime, peak: &Outcome, half: &Outcome, resident: u64) -> Self {
+        let exchanges = peak.exchanges as f64;
         Self {
-            user_micros: used.user * 1e6 / requests,
-            system_micros: used.system * 1e6 / requests,
-            requests_per_second: requests / outcome.seconds,
-            p99_millis: outcome.p99_millis,
+            user_micros: used.user * 1e6 / exchanges,
+            system_micros: used.system * 1e6 / exchanges,
+            peak: exchanges / peak.seconds,
+            half: *half,
             rss_mib: resident as f64 / MIB,
         }
     }
@@ -50,195 +50,267 @@ impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:5.2} us/request ({:.2} user), {:.0} requests/s, p99 {:.2} ms, {:.1} MiB",
+            "{:6.2} us ({:.2} user), {:.0}/s, at half p50 {:.2} p99 {:.2} p99.9 {:.2} ms, {:.1} MiB",
             self.micros(),
             self.user_micros,
-            self.requests_per_second,
-            self.p99_millis,
+            self.peak,
+            self.half.p50_millis,
+            self.half.p99_millis,
+            self.half.p999_millis,
             self.rss_mib
         )
     }
 }
 
-/// What idle connections add.
-#[derive(Clone, Copy, Debug)]
-pub struct IdleCost {
-    /// How many there were.
+/// One proxy at one kind of work, over all rounds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkRow {
+    /// The work's name.
+    pub work: String,
+    /// The proxy's.
+    pub proxy: String,
+    /// Median over the rounds, as all that follows: CPU time of the proxy for one exchange at full load.
+    pub cpu_micros_per_request: f64,
+    /// Of that in user space.
+    pub user_micros: f64,
+    /// And in the kernel.
+    pub system_micros: f64,
+    /// At full load of the generator's CPU or of the proxy's, whichever came first.
+    pub requests_per_second: f64,
+    /// From when an exchange was due to its answer, at half of that rate.
+    pub p50_millis: f64,
+    /// As above.
+    pub p99_millis: f64,
+    /// As above.
+    pub p999_millis: f64,
+    /// Resident memory after the full load.
+    #[serde(rename = "rssMiB")]
+    pub rss_mib: f64,
+    /// Lowest and highest CPU time of the rounds.
+    pub spread: [f64; 2],
+    /// lastcall's CPU time over this one's, each round by itself: lowest, median, highest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lastcall_against: Option<[f64; 3]>,
+    /// Rounds.
+    pub rounds: usize,
+}
+
+impl WorkRow {
+    /// Of all proxies that took part.
+    pub fn all(work: &str, samples: &[(Proxy, Vec<Sample>)]) -> Vec<Self> {
+        let measured = samples.iter().filter(|(_, samples)| !samples.is_empty());
+        let ours = samples.iter().find(|(proxy, _)| *proxy == Proxy::Lastcall);
+        let ours = ours.map(|(_, samples)| samples.as_slice());
+        let rows = measured.map(|(proxy, samples)| {
+            let against = ours.filter(|_| *proxy != Proxy::Lastcall);
+            Self::one(work, proxy.name(), samples, against)
+        });
+        rows.collect()
+    }
+
+    fn one(work: &str, proxy: &str, samples: &[Sample], ours: Option<&[Sample]>) -> Self {
+        let median = |what: fn(&Sample) -> f64| round(quantiles(samples.iter().map(what))[1]);
+        let cpu = quantiles(samples.iter().map(Sample::micros));
+        let against = ours.filter(|ours| !ours.is_empty()).map(|ours| {
+            let pairs = ours.iter().zip(samples);
+            quantiles(pairs.map(|(ours, theirs)| ours.micros() / theirs.micros())).map(round)
+        });
+        // A turn may have been too short for the kernel's clock to see it.
+        let against = against.filter(|all| all.iter().all(|ratio| ratio.is_finite()));
+        Self {
+            work: work.to_owned(),
+            proxy: proxy.to_owned(),
+            cpu_micros_per_request: round(cpu[1]),
+            user_micros: median(|s| s.user_micros),
+            system_micros: median(|s| s.system_micros),
+            requests_per_second: median(|s| s.peak).round(),
+            p50_millis: median(|s| s.half.p50_millis),
+            p99_millis: median(|s| s.half.p99_millis),
+            p999_millis: median(|s| s.half.p999_millis),
+            rss_mib: median(|s| s.rss_mib),
+            spread: [round(cpu[0]), round(cpu[2])],
+            lastcall_against: against,
+            rounds: samples.len(),
+        }
+    }
+}
+
+/// Memory with idle connections.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdleRow {
+    /// What they speak.
+    pub work: String,
+    /// The proxy.
+    pub proxy: String,
+    /// How many there are.
     pub connections: usize,
-    /// Resident bytes without them.
-    pub before: u64,
-    /// And with them.
-    pub after: u64,
+    /// Resident memory with them.
+    #[serde(rename = "rssMiB")]
+    pub rss_mib: f64,
+    /// What each of them adds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kib_per_connection: Option<f64>,
 }
 
-impl IdleCost {
+impl IdleRow {
+    /// So many bytes with, and without.
     #[allow(clippy::cast_precision_loss)] // Far below 2^52.
-    fn kib_each(&self) -> f64 {
-        (self.after as f64 - self.before as f64) / 1024.0 / self.connections as f64
-    }
-
-    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
-    fn mib(&self) -> f64 {
-        self.after as f64 / MIB
+    pub fn new(work: &str, proxy: &str, connections: usize, before: u64, with: u64) -> Self {
+        let more = (with as f64 - before as f64) / 1024.0;
+        Self {
+            work: work.to_owned(),
+            proxy: proxy.to_owned(),
+            connections,
+            rss_mib: round(with as f64 / MIB),
+            kib_per_connection: (connections > 0).then(|| round(more / connections as f64)),
+        }
     }
 }
 
-impl fmt::Display for IdleCost {
+impl fmt::Display for IdleRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, kib, mib) = (self.connections, self.kib_each(), self.mib());
+        let (work, proxy, mib) = (&self.work, &self.proxy, self.rss_mib);
         write!(
             f,
-            "{count} connections: {kib:.2} KiB each, {mib:.1} MiB in all"
+            "{work} {proxy:<13} {:>6} connections: {mib:.1} MiB",
+            self.connections
         )
     }
 }
 
-/// Everything measured in one run.
+/// A row of the report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Row {
+    /// Of work.
+    Work(WorkRow),
+    /// Of idle connections.
+    Idle(IdleRow),
+}
+
+impl Row {
+    fn work(&self) -> &str {
+        match self {
+            Row::Work(row) => &row.work,
+            Row::Idle(row) => &row.work,
+        }
+    }
+}
+
+/// In place of a work's name, where a proxy is not there at all.
+pub const EVERYTHING: &str = "everything";
+
+/// Who was not measured, at what, and why.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The proxy.
+    pub proxy: String,
+    /// The work.
+    pub work: String,
+    /// The reason.
+    pub why: String,
+}
+
+impl LeftOut {
+    /// In one line.
+    pub fn new(proxy: &str, work: &str, why: &str) -> Self {
+        Self {
+            proxy: proxy.to_owned(),
+            work: work.to_owned(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// Everything that was measured.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Report {
-    /// Name and version, in the order of the run.
-    peers: Vec<(&'static str, String)>,
-    samples: BTreeMap<&'static str, Vec<Sample>>,
-    idle: BTreeMap<&'static str, IdleCost>,
+    /// CPU, how many of them, and the kernel.
+    pub machine: String,
+    /// Of the proxies.
+    pub versions: BTreeMap<String, String>,
+    /// Everything that has a proxy.
+    pub rows: Vec<Row>,
+    /// What has not.
+    pub left_out: Vec<LeftOut>,
+    /// How evenly connections fall to workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skew: Option<Skew>,
+    /// What the gate and the metrics cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
 }
 
 impl Report {
-    /// Nothing measured yet.
-    pub fn new(peers: &[Peer]) -> Self {
-        Self {
-            peers: peers.iter().map(|p| (p.name, p.version.clone())).collect(),
-            samples: BTreeMap::new(),
-            idle: BTreeMap::new(),
-        }
-    }
-
-    /// Adds a turn.
-    pub fn add(&mut self, peer: &Peer, sample: Sample) {
-        self.samples.entry(peer.name).or_default().push(sample);
-    }
-
-    /// Adds what idle connections cost.
-    pub fn add_idle(&mut self, peer: &Peer, cost: IdleCost) {
-        self.idle.insert(peer.name, cost);
-    }
-
-    /// Writes both files and returns the one for people.
-    pub fn write(&self) -> anyhow::Result<String> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
-        let machine = machine()?;
-        let (text, values) = (self.text(&machine)?, self.values(&machine));
-        fs::write(folder.join("report.md"), &text).context("cannot write benches/report.md")?;
-        let values = serde_json::to_string_pretty(&values)? + "\n";
-        fs::write(folder.join("report.json"), values)
-            .context("cannot write benches/report.json")?;
-        Ok(text)
-    }
-
-    fn median(&self, name: &str, what: impl Fn(&Sample) -> f64) -> f64 {
-        median(self.samples[name].iter().map(what).collect())
-    }
-
-    /// Lowest and highest CPU time a request over the rounds.
-    fn range(&self, name: &str) -> (f64, f64) {
-        let all = || self.samples[name].iter().map(Sample::micros);
-        (
-            all().fold(f64::INFINITY, f64::min),
-            all().fold(0.0, f64::max),
-        )
-    }
-
-    /// CPU time of `name` over that of `other`, each round by itself: lowest, median, highest.
-    fn ratio(&self, name: &str, other: &str) -> (f64, f64, f64) {
-        let pairs = self.samples[name].iter().zip(&self.samples[other]);
-        let mut all: Vec<f64> = pairs.map(|(a, b)| a.micros() / b.micros()).collect();
-        all.sort_by(f64::total_cmp);
-        (all[0], median(all.clone()), all[all.len() - 1])
-    }
-
-    fn values(&self, machine: &str) -> Value {
-        let mut rows: Vec<Value> = self.peers.iter().map(|(name, _)| self.row(name)).collect();
-        for (name, cost) in &self.idle {
-            rows.push(json!({
-                "work": "http1-idle",
-                "proxy": name,
-                "connections": cost.connections,
-                "rssMiB": round(cost.mib()),
-                "kibPerConnection": round(cost.kib_each()),
-            }));
-        }
-        let versions: BTreeMap<_, _> = self.peers.iter().map(|(n, v)| (n, v)).collect();
-        json!({"machine": machine, "versions": versions, "rows": rows})
-    }
-
-    fn row(&self, name: &str) -> Value {
-        let (low, high) = self.range(name);
-        json!({
-            "work": WORK,
-            "proxy": name,
-            "cpuMicrosPerRequest": round(self.median(name, Sample::micros)),
-            "userMicrosPerRequest": round(self.median(name, |s| s.user_micros)),
-            "systemMicrosPerRequest": round(self.median(name, |s| s.system_micros)),
-            "requestsPerSecond": self.median(name, |s| s.requests_per_second).round(),
-            "p99Millis": round(self.median(name, |s| s.p99_millis)),
-            "rssMiB": round(self.median(name, |s| s.rss_mib)),
-            "spread": [round(low), round(high)],
+    /// Nothing measured yet, on this machine.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            machine: machine()?,
+            ..Self::default()
         })
     }
 
-    fn text(&self, machine: &str) -> Result<String, fmt::Error> {
-        let mut out = String::from("# What a request costs\n\n");
-        writeln!(out, "Written by `make bench`. {machine}.\n")?;
-        for (name, version) in self.peers.iter().filter(|(n, _)| !n.ends_with("-bare")) {
-            writeln!(out, "- {name}: {version}")?;
-        }
-        writeln!(
-            out,
-            "\n## {WORK}\n\n65 bytes of content, {CONNECTIONS} keep-alive connections with one request \
-             at a time each, one worker, connections to the backend kept. The proxy alone on one CPU, load \
-             generator and backend on another. {ROUNDS} rounds in turns, {REQUESTS} requests each; median, \
-             in parentheses lowest and highest. CPU time is the process's own, from /proc/PID/stat; \
-             requests a second and p99 are at full load of the generator's CPU and say little.\n"
-        )?;
-        out += "| proxy | CPU µs/request | user | system | lastcall against it | RSS MiB | requests/s | p99 ms |\n\
-                |---|---|---|---|---|---|---|---|\n";
-        for (name, _) in &self.peers {
-            self.line(&mut out, name)?;
-        }
-        out += "\nhaproxy and nginx send the backend the same fields that lastcall does (X-Forwarded-For, \
-                -Proto, -Host, X-Real-IP, Forwarded, X-Request-Id, Via); `-bare` sends X-Forwarded-For \
-                only.\n\n## http1-idle\n\nKeep-alive connections that made one request each and fell \
-                silent; resident memory of the process (what the kernel keeps for sockets is not in \
-                it).\n\n| proxy | connections | RSS MiB | KiB a connection |\n|---|---|---|---|\n";
-        for (name, cost) in &self.idle {
-            let (count, mib, kib) = (cost.connections, cost.mib(), cost.kib_each());
-            writeln!(out, "| {name} | {count} | {mib:.1} | {kib:.2} |")?;
-        }
-        Ok(out)
+    /// Works of which there are rows or reasons.
+    fn works(&self) -> BTreeSet<&str> {
+        let rows = self.rows.iter().map(Row::work);
+        rows.chain(self.left_out.iter().map(|one| one.work.as_str()))
+            .collect()
     }
 
-    fn line(&self, out: &mut String, name: &str) -> fmt::Result {
-        let (low, high) = self.range(name);
-        let ratio = if name == "lastcall" {
-            String::new()
-        } else {
-            let (low, middle, high) = self.ratio("lastcall", name);
-            format!("{middle:.2} ({low:.2}–{high:.2})")
+    /// Takes from the report that is there what was not measured now, if that was this machine too.
+    pub fn add_last(&mut self) {
+        let last = fs::read_to_string(folder().join("report.json"));
+        let last = last
+            .ok()
+            .and_then(|text| serde_json::from_str::<Self>(&text).ok());
+        let Some(last) = last.filter(|last| last.machine == self.machine) else {
+            return;
         };
-        writeln!(
-            out,
-            "| {name} | {:.2} ({low:.2}–{high:.2}) | {:.2} | {:.2} | {ratio} | {:.1} | {:.0} | {:.2} |",
-            self.median(name, Sample::micros),
-            self.median(name, |s| s.user_micros),
-            self.median(name, |s| s.system_micros),
-            self.median(name, |s| s.rss_mib),
-            self.median(name, |s| s.requests_per_second),
-            self.median(name, |s| s.p99_millis),
-        )
+        let measured: BTreeSet<String> = self.works().into_iter().map(str::to_owned).collect();
+        let rows = last.rows.into_iter();
+        self.rows
+            .extend(rows.filter(|row| !measured.contains(row.work())));
+        let left_out = last.left_out.into_iter();
+        let left_out = left_out.filter(|one| one.work != EVERYTHING);
+        self.left_out
+            .extend(left_out.filter(|one| !measured.contains(&one.work)));
+        for (name, version) in last.versions {
+            self.versions.entry(name).or_insert(version);
+        }
+        self.skew = self.skew.take().or(last.skew);
+        self.costs = self.costs.or(last.costs);
+    }
+
+    /// Writes both files, and the summary in README.
+    pub fn write(&self) -> anyhow::Result<()> {
+        let write = |name: &str, text: String| {
+            fs::write(folder().join(name), text)
+                .with_context(|| format!("cannot write benches/{name}"))
+        };
+        write("report.md", text::report(self)?)?;
+        write("report.json", serde_json::to_string_pretty(self)? + "\n")?;
+        let readme = folder().with_file_name("README.md");
+        let text = fs::read_to_string(&readme).context("README.md")?;
+        fs::write(readme, summary::renew(&text, self)?).context("cannot write README.md")
     }
 }
 
-fn median(mut all: Vec<f64>) -> f64 {
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches")
+}
+
+/// Lowest, median and highest.
+fn quantiles(all: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut all: Vec<f64> = all.collect();
     all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
+    let at = |index: usize| all.get(index).copied().unwrap_or(f64::NAN);
+    let last = all.len().saturating_sub(1);
+    // Of an even number, the mean of the two in the middle.
+    let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+    [at(0), median, at(last)]
 }
 
 /// To two digits after the point.
@@ -246,7 +318,6 @@ fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// CPU, how many of them, and the kernel.
 fn machine() -> anyhow::Result<String> {
     let info = fs::read_to_string("/proc/cpuinfo")?;
     let model = info.lines().find_map(|line| {

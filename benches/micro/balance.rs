@@ -1,4 +1,4 @@
-//! `cargo bench --bench balance`: what it costs to pick an endpoint by each policy among 3, 100 and 1,000, with
+//! What it costs to pick an endpoint by each policy among 3, 100 and 1,000, with
 //! weights that are alike and weights that differ, and to build Maglev's table.
 
 use std::hint::black_box;
@@ -12,11 +12,7 @@ use lastcall::proxy::rng::Rng;
 
 const ENDPOINTS: [usize; 3] = [3, 100, 1_000];
 
-fn main() {
-    divan::main();
-}
-
-/// An endpoint that takes everything: what its gate costs, `cargo bench --bench gate` says.
+/// An endpoint that takes everything: what its gate costs, the benches of the gate say.
 struct Endpoint {
     weight: u32,
     in_flight: u64,

@@ -1,4 +1,4 @@
-//! `cargo bench --bench router`: what it costs to find a request's route among 10, 1,000 and 10,000 hosts, each
+//! What it costs to find a request's route among 10, 1,000 and 10,000 hosts, each
 //! with a few paths, and to build the routers of 10,000 hosts.
 
 use std::hint::black_box;
@@ -12,10 +12,6 @@ use lastcall::model::{
 use lastcall::proxy::router::{Asked, Router};
 
 const HOSTS: [usize; 3] = [10, 1_000, 10_000];
-
-fn main() {
-    divan::main();
-}
 
 fn to(backend: usize) -> WeightedBackend {
     WeightedBackend {

@@ -1,4 +1,4 @@
-//! `cargo bench --bench gate`: what it costs to count a request in and out of an endpoint, alone, beside a
+//! What it costs to count a request in and out of an endpoint, alone, beside a
 //! worker that does the same, and beside a coordinator that reads the sum all the time.
 
 use std::rc::Rc;
@@ -29,10 +29,6 @@ impl AsRef<Gate> for Endpoint<'_> {
 /// A gate for two workers, and their tickets.
 fn gate(state: State) -> (Gate, Vec<WorkerTicket>) {
     (Gate::new(2, state, Arc::new(Nobody)), worker_tickets(2))
-}
-
-fn main() {
-    divan::main();
 }
 
 /// Has a thread do what `other` makes, over and over, while `measured` runs.
