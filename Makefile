@@ -48,7 +48,7 @@ loom:
 	$(CARGO) test -p gate-loom
 
 # Real sockets, real processes, real clients.
-SOCKET_TESTS = demo lost_lastcall proxy real_clients test_support traffic
+SOCKET_TESTS = demo lost_lastcall proxy real_clients smuggling test_support traffic
 proxy:
 	$(CARGO_TEST) $(addprefix --test ,$(SOCKET_TESTS))
 
