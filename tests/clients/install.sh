@@ -7,9 +7,9 @@ into=${1:-$here/../../target/clients}
 mkdir -p "$into"
 into=$(CDPATH= cd -- "$into" && pwd)
 
-for tool in curl python3 node npm go; do
+for tool in curl python3 node npm go javac; do
     command -v "$tool" >/dev/null 2>&1 || {
-        echo "tests/clients/install.sh: $tool is missing (Debian: apt-get install curl python3-venv nodejs npm golang-go)" >&2
+        echo "tests/clients/install.sh: $tool is missing (Debian: apt-get install curl python3-venv nodejs npm golang-go default-jdk-headless)" >&2
         exit 1
     }
 done

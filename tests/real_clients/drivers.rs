@@ -104,25 +104,50 @@ const BELIEVES: [&str; 4] = [
     "NODE_EXTRA_CA_CERTS",
 ];
 
-/// Runs a driver; the verdict of each of its checks. With an `authority` in a file it speaks TLS and believes
-/// nobody else.
-pub fn drive(
-    client: &Client,
-    target: SocketAddr,
-    authority: Option<&Path>,
-) -> Vec<(String, String)> {
-    let Client {
-        name,
-        words,
-        checks,
-    } = client;
-    let scheme = if authority.is_some() { "https" } else { "http" };
-    let believes = BELIEVES.iter().zip(std::iter::repeat(authority));
-    let believes = believes.filter_map(|(variable, file)| Some((variable, file?)));
+/// How a driver is to go about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way<'a> {
+    /// A file with an authority: it speaks TLS, and believes nobody else.
+    pub authority: Option<&'a Path>,
+    /// It speaks HTTP/2.
+    pub http2: bool,
+    /// The server behind speaks HTTP/2.
+    pub behind_http2: bool,
+    /// It does one thing only, as long as this file is there.
+    pub rolling: Option<&'a Path>,
+}
+
+impl Way<'_> {
+    fn variables(&self) -> Vec<(&'static str, &std::ffi::OsStr)> {
+        let mut all = Vec::new();
+        if let Some(file) = self.authority {
+            all.extend(BELIEVES.map(|variable| (variable, file.as_os_str())));
+        }
+        if self.http2 {
+            all.push(("LASTCALL_HTTP", "2".as_ref()));
+        }
+        if self.behind_http2 {
+            all.push(("LASTCALL_BEHIND", "2".as_ref()));
+        }
+        if let Some(file) = self.rolling {
+            all.push(("LASTCALL_ROLLING", file.as_os_str()));
+        }
+        all
+    }
+}
+
+/// Runs a driver; the verdict of each of its checks.
+pub fn drive(client: &Client, target: SocketAddr, way: Way<'_>) -> Vec<(String, String)> {
+    let Client { name, words, .. } = client;
+    let scheme = if way.authority.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let output = command(words[0])
         .args(&words[1..])
         .arg(format!("{scheme}://{target}"))
-        .envs(believes)
+        .envs(way.variables())
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -132,9 +157,14 @@ pub fn drive(
         panic!("{name} said {line:?} ({error}); {said}")
     });
     let said: BTreeMap<String, String> = serde_json::from_value(json["checks"].clone()).unwrap();
+    let checks = if way.rolling.is_some() {
+        1
+    } else {
+        client.checks
+    };
+    let count = said.len();
     assert_eq!(
-        said.len(),
-        *checks,
+        count, checks,
         "{name} has another number of checks: {said:?}"
     );
     said.into_iter().collect()
@@ -142,16 +172,16 @@ pub fn drive(
 
 /// Every check of the driver says ok.
 #[track_caller]
-pub fn all_pass(client: &Client, target: SocketAddr, authority: Option<&Path>) {
-    let mut failed = drive(client, target, authority);
+pub fn all_pass(client: &Client, target: SocketAddr, way: Way<'_>) {
+    let mut failed = drive(client, target, way);
     failed.retain(|(_, verdict)| verdict != "ok");
     assert!(failed.is_empty(), "{}: {failed:#?}", client.name);
 }
 
 /// No check of the driver says ok.
 #[track_caller]
-pub fn none_passes(client: &Client, target: SocketAddr, authority: Option<&Path>) {
-    let mut passed = drive(client, target, authority);
+pub fn none_passes(client: &Client, target: SocketAddr, way: Way<'_>) {
+    let mut passed = drive(client, target, way);
     passed.retain(|(_, verdict)| verdict == "ok");
     assert!(
         passed.is_empty(),

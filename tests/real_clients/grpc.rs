@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::drivers::{App, Client, all_pass, none_passes};
+use crate::drivers::{App, Client, Way, all_pass, none_passes};
 use crate::support::tls::Authority;
 use crate::support::{Config, Lastcall, free_port};
 
@@ -33,11 +33,11 @@ fn every_client_works_with_every_server() {
         let server = App::run(words);
         let lastcall = Lastcall::start(before(&[server.address]));
         for client in &CLIENTS {
-            all_pass(client, lastcall.address, None);
+            all_pass(client, lastcall.address, Way::default());
         }
         // The control: the same without lastcall.
         for client in &CLIENTS {
-            all_pass(client, server.address, None);
+            all_pass(client, server.address, Way::default());
         }
     }
 }
@@ -55,8 +55,12 @@ fn every_client_works_in_tls() {
         let lastcall = Lastcall::start(config);
         let file = lastcall.folder.path().join("authority.pem");
         std::fs::write(&file, &authority.pem).unwrap();
+        let way = Way {
+            authority: Some(&file),
+            ..Way::default()
+        };
         for client in &CLIENTS {
-            all_pass(client, lastcall.address, Some(&file));
+            all_pass(client, lastcall.address, way);
         }
     }
 }
@@ -67,14 +71,14 @@ fn no_call_fails_where_an_endpoint_cannot_be_reached() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let lastcall = Lastcall::start(before(&[nobody, server.address]));
     for client in &CLIENTS {
-        all_pass(client, lastcall.address, None);
+        all_pass(client, lastcall.address, Way::default());
     }
     // Calls did come to it first, and were told UNAVAILABLE where there was no other.
     let tried = lastcall.count("lastcall_upstream_connect_failures_total");
     assert!(tried.unwrap() > 10, "{tried:?}");
     let lastcall = Lastcall::start(before(&[nobody]));
     for client in &CLIENTS {
-        none_passes(client, lastcall.address, None);
+        none_passes(client, lastcall.address, Way::default());
     }
 }
 
@@ -82,6 +86,6 @@ fn no_call_fails_where_an_endpoint_cannot_be_reached() {
 fn against_a_broken_server_every_check_fails() {
     let server = App::run(&[SERVERS[0], &["--broken"]].concat());
     for client in &CLIENTS {
-        none_passes(client, server.address, None);
+        none_passes(client, server.address, Way::default());
     }
 }

@@ -1,6 +1,6 @@
 //! Clients of HTTP/1 and WebSocket.
 
-use crate::drivers::{App, Client, all_pass, none_passes};
+use crate::drivers::{App, Client, Way, all_pass, none_passes};
 use crate::support::tls::Authority;
 use crate::support::{Config, Lastcall};
 
@@ -14,21 +14,21 @@ const fn client(name: &'static str, words: &'static [&'static str], checks: usiz
 
 const CURL: Client = client("curl", &["./curl_client.sh"], 9);
 const REQUESTS: Client = client("requests", &["venv/bin/python", "requests_client.py"], 6);
-const HTTPX: Client = client("httpx", &["venv/bin/python", "httpx_client.py"], 6);
+const HTTPX: Client = client("httpx", &["venv/bin/python", "httpx_client.py"], 7);
 const WEBSOCKETS: Client = client(
     "websockets",
     &["venv/bin/python", "websockets_client.py"],
     3,
 );
 const NODE: Client = client("node", &["node", "node_client.cjs"], 10);
-const GO: Client = client("go", &["go-client"], 9);
+const GO: Client = client("go", &["go-client"], 10);
 const CLIENTS: [Client; 6] = [CURL, REQUESTS, HTTPX, WEBSOCKETS, NODE, GO];
 
 #[track_caller]
 fn passes_through_lastcall(client: &Client) {
     let app = App::start(&[]);
     let lastcall = Lastcall::start(Config::new(&[app.address]));
-    all_pass(client, lastcall.address, None);
+    all_pass(client, lastcall.address, Way::default());
 }
 
 #[test]
@@ -43,8 +43,12 @@ fn every_client_works_through_lastcall_in_tls() {
     let lastcall = Lastcall::start(config);
     let file = lastcall.folder.path().join("authority.pem");
     std::fs::write(&file, &authority.pem).unwrap();
+    let way = Way {
+        authority: Some(&file),
+        ..Way::default()
+    };
     for client in &CLIENTS {
-        all_pass(client, lastcall.address, Some(&file));
+        all_pass(client, lastcall.address, way);
     }
     assert!(
         lastcall
@@ -56,7 +60,7 @@ fn every_client_works_through_lastcall_in_tls() {
     let other = Authority::new();
     std::fs::write(&file, &other.pem).unwrap();
     for client in &CLIENTS {
-        none_passes(client, lastcall.address, Some(&file));
+        none_passes(client, lastcall.address, way);
     }
 }
 
@@ -94,7 +98,7 @@ fn go_works_through_lastcall() {
 fn without_lastcall_every_check_passes() {
     let app = App::start(&[]);
     for client in &CLIENTS {
-        all_pass(client, app.address, None);
+        all_pass(client, app.address, Way::default());
     }
 }
 
@@ -104,7 +108,7 @@ fn against_a_broken_app_every_check_fails() {
     std::thread::scope(|scope| {
         for client in &CLIENTS {
             let target = app.address;
-            scope.spawn(move || none_passes(client, target, None));
+            scope.spawn(move || none_passes(client, target, Way::default()));
         }
     });
 }
