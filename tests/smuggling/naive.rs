@@ -128,7 +128,7 @@ fn serve_http2(
 /// Literal fields, as [`crate::frames::headers`] writes them, as a head of HTTP/1.
 fn written_down(mut block: &[u8]) -> Vec<u8> {
     let mut fields = Vec::new();
-    let mut take = |block: &mut &[u8]| {
+    let take = |block: &mut &[u8]| {
         let mut length = usize::from(block[0]);
         *block = &block[1..];
         if length == 127 {
