@@ -146,6 +146,15 @@ fn against_a_broken_app_every_check_fails() {
     });
 }
 
+/// What tells a client to go on; it ends with this, also where the test fails.
+struct Going(String);
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Replaces each endpoint while the client uploads, with a hold before it is killed or without; what the client
 /// says.
 fn rolled(client: &Client, held: bool) -> String {
@@ -155,6 +164,7 @@ fn rolled(client: &Client, held: bool) -> String {
     let mut lastcall = Lastcall::start(trust.before(&addresses(&apps)));
     let (ca, told) = (trust.file("ca"), trust.file("rolling"));
     std::fs::write(&told, "").unwrap();
+    let going = Going(told.clone());
     let way = Way {
         authority: Some(Path::new(&ca)),
         rolling: Some(Path::new(&told)),
@@ -162,6 +172,7 @@ fn rolled(client: &Client, held: bool) -> String {
     };
     let target = lastcall.address;
     std::thread::scope(|scope| {
+        let going = going;
         let driven = scope.spawn(|| drive(client, target, way));
         for _ in 0..4 {
             let leaving = apps.remove(0);
@@ -189,8 +200,13 @@ fn rolled(client: &Client, held: bool) -> String {
                 lastcall.in_flight(address).ok_or("unknown")
             });
         }
-        std::fs::remove_file(&told).unwrap();
-        driven.join().unwrap().remove(0).1
+        drop(going);
+        let said = driven.join().unwrap().remove(0).1;
+        if held && said != "ok" {
+            // What lastcall says of it.
+            eprintln!("{}", lastcall.scrape());
+        }
+        said
     })
 }
 
