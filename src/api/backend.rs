@@ -209,7 +209,7 @@ pub enum BackendProtocol {
     /// gRPC: HTTP/2 in clear text, by prior knowledge.
     #[serde(rename = "GRPC")]
     Grpc,
-    /// The same in TLS.
+    /// HTTP/1.1 in TLS.
     #[serde(rename = "HTTPS")]
     Https,
     /// Bytes.

@@ -1,14 +1,17 @@
 //! A way to an endpoint for one attempt: a new connection, or a stream on one that is there.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::uri::Scheme;
 
 use super::{Http1Link, Http2Link, Link};
 use crate::model::{EndpointProtocol, ProxyVersion};
+use crate::proxy::attempts::unreachable;
 use crate::proxy::buffer::Buffer;
-use crate::proxy::http2::{NoStream, request_for_endpoint};
+use crate::proxy::http2::{Place, request_for_endpoint};
 use crate::proxy::proxy_protocol::Addresses;
+use crate::proxy::respond::Answer;
 use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
@@ -33,36 +36,40 @@ pub(in crate::proxy) struct Outbound<'a> {
 /// Whose a connection is, where the endpoint is told.
 pub(in crate::proxy) type Told = Option<(ProxyVersion, Addresses)>;
 
-/// Uses a connection of HTTP/1 that was kept; `None` where there is none.
+/// Uses a connection of HTTP/1 that was kept (`true`), or a stream on one of HTTP/2 that has room; `None` where
+/// there is none. `ends` as in [`connect`].
 pub(in crate::proxy) fn reuse(
     worker: &Worker,
     upstream: &Upstream,
     outbound: &Outbound<'_>,
     told: Told,
-    now: std::time::Instant,
-) -> Option<Link> {
-    if outbound.protocol != EndpointProtocol::Http1 {
-        return None;
+    ends: bool,
+) -> Option<(Link, bool)> {
+    if outbound.protocol == EndpointProtocol::Http2 {
+        let place = upstream.http2.place_at_hand()?;
+        let link = stream(worker, place, outbound, ends).ok()??;
+        return Some((link, false));
     }
     let client = told.as_ref().map(|(_, client)| client);
-    let stream = upstream.reuse(now, client)?;
+    let stream = upstream.reuse(Instant::now(), client)?;
     worker.stats().upstream_reuses.add(1);
-    Some(http1(worker, stream, outbound, told))
+    Some((http1(worker, stream, outbound, told), true))
 }
 
-/// Connects; with `ends` the head is all of the request. `None` where the endpoint cannot be reached.
+/// Connects; with `ends` the head is all of the request. An error is what the client is told.
 pub(in crate::proxy) async fn connect(
     worker: &Worker,
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     told: Told,
     ends: bool,
-) -> Option<Link> {
+) -> Result<Link, Answer> {
     match outbound.protocol {
         EndpointProtocol::Http1 => {
-            let stream = upstream.connect_telling(told, &worker.buffers).await.ok()?;
+            let connected = upstream.connect_telling(told, &worker.buffers).await;
+            let stream = connected.map_err(|_| unreachable())?;
             worker.stats().upstream_connects.add(1);
-            Some(http1(worker, stream, outbound, told))
+            Ok(http1(worker, stream, outbound, told))
         }
         EndpointProtocol::Http2 => http2(worker, upstream, outbound, ends).await,
     }
@@ -80,39 +87,45 @@ async fn http2(
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Option<Link> {
+) -> Result<Link, Answer> {
     for _ in 0..PLACES {
         let connecting = Rc::clone(upstream);
         let connect = move || async move { connecting.connect().await };
-        let place = match upstream.http2.place(connect).await {
-            Ok(place) => place,
-            Err(NoStream::Connect(error)) => {
-                tracing::debug!(%error, "connection to an endpoint");
-                return None;
-            }
-        };
-        if outbound.upgrade && !place.takes_websockets() {
-            tracing::debug!("an endpoint takes no WebSockets over HTTP/2");
-            return None;
-        }
-        let counter = if place.fresh {
-            &worker.stats().upstream_connects
-        } else {
-            &worker.stats().upstream_reuses
-        };
-        counter.add(1);
-        let request = match request_for_endpoint(outbound.head, &Scheme::HTTP) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!(%error, "request");
-                return None;
-            }
-        };
+        let place = upstream.http2.place(connect).await.map_err(|error| {
+            tracing::debug!(%error, "connection to an endpoint");
+            unreachable()
+        })?;
         // A connection that takes no more says so before anything is sent.
-        if let Ok((response, send, lease)) = place.send(request, ends) {
-            let link = Http2Link::new(response, send, lease);
-            return Some(Link::Http2(Box::new(link)));
+        if let Some(link) = stream(worker, place, outbound, ends)? {
+            return Ok(link);
         }
     }
-    None
+    Err(unreachable())
+}
+
+/// Begins a stream with the request's head; `None` where the connection takes no more of them.
+fn stream(
+    worker: &Worker,
+    place: Place,
+    outbound: &Outbound<'_>,
+    ends: bool,
+) -> Result<Option<Link>, Answer> {
+    if outbound.upgrade && !place.takes_websockets() {
+        let none = "the endpoint takes no WebSockets over HTTP/2 (RFC 8441)";
+        return Err(Answer::new(502, none));
+    }
+    let counter = if place.fresh {
+        &worker.stats().upstream_connects
+    } else {
+        &worker.stats().upstream_reuses
+    };
+    counter.add(1);
+    let request = request_for_endpoint(outbound.head, &Scheme::HTTP).map_err(|error| {
+        tracing::error!(%error, "request");
+        unreachable()
+    })?;
+    let sent = place.send(request, ends).ok();
+    Ok(sent.map(|(response, send, lease)| {
+        Link::Http2(Box::new(Http2Link::new(response, send, lease)))
+    }))
 }

@@ -1,8 +1,10 @@
 //! A client of HTTP/1 in an exchange with an endpoint that speaks something else.
 
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tokio::io::AsyncWrite;
 
 use super::super::{
     BodyDecoder, CHUNK_END, ClientConnection, Event, RequestBody, ResponseFraming, Version,
@@ -20,6 +22,8 @@ use crate::proxy::worker::Worker;
 pub(super) struct Body {
     decoder: BodyDecoder,
     replay: Replay,
+    /// The client was told to send it.
+    continued: bool,
 }
 
 impl Body {
@@ -44,8 +48,18 @@ impl From<RequestBody> for Body {
         Self {
             decoder: body.into(),
             replay: Replay::default(),
+            continued: false,
         }
     }
+}
+
+/// How far the response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Response {
+    Awaited,
+    Begun,
+    /// All of it is out.
+    Over,
 }
 
 /// The connection's part in one attempt.
@@ -56,13 +70,13 @@ pub(super) struct Http1Caller<'a> {
     version: Version,
     body: &'a mut Body,
     framing: ResponseFraming,
-    begun: bool,
-    /// All of the response is out.
-    over: bool,
+    response: Response,
     /// The content that is being written.
     data: Bytes,
     /// The response ends with what is being written.
     last: bool,
+    /// It has become a tunnel: bytes, and no more requests.
+    tunnel: bool,
 }
 
 impl<'a> Http1Caller<'a> {
@@ -81,22 +95,37 @@ impl<'a> Http1Caller<'a> {
             version,
             body,
             framing: ResponseFraming::None,
-            begun: false,
-            over: false,
+            response: Response::Awaited,
             data: Bytes::new(),
             last: false,
+            tunnel: false,
         }
     }
 
     /// What the client has seen of the response.
     pub(super) fn seen(&self) -> Seen {
-        if self.begun {
-            if self.over { Seen::Whole } else { Seen::Head }
-        } else if self.client.out.has_begun() {
-            Seen::Interim
-        } else {
-            Seen::Nothing
+        match self.response {
+            Response::Over => Seen::Whole,
+            Response::Begun => Seen::Head,
+            Response::Awaited if self.client.out.has_begun() => Seen::Interim,
+            Response::Awaited => Seen::Nothing,
         }
+    }
+
+    /// What a tunnel's client has sent.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, CallerFault>> {
+        let Client { buffer, stream, .. } = &mut *self.client;
+        if buffer.is_empty() {
+            match ready!(buffer.poll_fill(stream, cx)) {
+                Ok(0) => return Poll::Ready(Ok(Piece::END)),
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Err(CallerFault::Gone)),
+            }
+        }
+        let data = Bytes::copy_from_slice(buffer.filled());
+        buffer.consume(data.len());
+        buffer.release_if_empty();
+        Poll::Ready(Ok(Piece::more(data)))
     }
 
     /// The piece that the unread bytes hold; `None` where they hold none.
@@ -135,6 +164,9 @@ impl Caller for Http1Caller<'_> {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, CallerFault>> {
+        if self.tunnel {
+            return self.poll_bytes(cx);
+        }
         if let Some(piece) = self.body.replay.next() {
             return Poll::Ready(Ok(piece));
         }
@@ -172,6 +204,25 @@ impl Caller for Http1Caller<'_> {
         Ok(())
     }
 
+    fn proceed(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+        if std::mem::replace(&mut self.body.continued, true) {
+            return Ok(());
+        }
+        self.interim(head)
+    }
+
+    fn is_continued(&self) -> bool {
+        self.body.continued
+    }
+
+    fn switch(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+        self.response = Response::Begun;
+        self.tunnel = true;
+        on(self.state, Event::Switched);
+        self.client.out.front.extend_from_slice(&head);
+        Ok(())
+    }
+
     fn begin(
         &mut self,
         head: Vec<u8>,
@@ -179,7 +230,7 @@ impl Caller for Http1Caller<'_> {
         ends: bool,
     ) -> Result<(), CallerFault> {
         self.body.replay.commit();
-        self.begun = true;
+        self.response = Response::Begun;
         self.framing = framing;
         let close = self.closes(framing);
         on(self.state, Event::ResponseHead { close });
@@ -192,7 +243,7 @@ impl Caller for Http1Caller<'_> {
     }
 
     fn has_begun(&self) -> bool {
-        self.begun
+        self.response != Response::Awaited
     }
 
     fn send(&mut self, piece: Piece) -> Result<(), CallerFault> {
@@ -226,10 +277,17 @@ impl Caller for Http1Caller<'_> {
         }
         self.data = Bytes::new();
         self.client.out.clear();
-        if std::mem::take(&mut self.last) {
-            self.over = true;
+        if !self.last {
+            return Poll::Ready(Ok(()));
+        }
+        if self.tunnel {
+            let closed = ready!(Pin::new(&mut self.client.stream).poll_shutdown(cx));
+            closed.map_err(|_| CallerFault::Gone)?;
+        } else {
             on(self.state, Event::ResponseFinished);
         }
+        self.last = false;
+        self.response = Response::Over;
         Poll::Ready(Ok(()))
     }
 
@@ -242,6 +300,10 @@ impl Caller for Http1Caller<'_> {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.tunnel {
+            // It is read from all the time.
+            return Poll::Pending;
+        }
         let silent = self.client.half_closed || !self.client.buffer.is_empty();
         if silent || !self.body.decoder.is_finished() {
             return Poll::Pending;
