@@ -129,7 +129,7 @@ impl Folder {
     /// Makes up to three files, and reads them.
     pub fn check(&self, choices: &mut Choices<'_>) {
         let mut files = Files::new();
-        for nth in 0..choices.below(3) + 1 {
+        for nth in 0..=choices.below(3) {
             let bytes = message_with(choices, &self.seeds, PIECES);
             files.extend(file(nth, bytes));
         }

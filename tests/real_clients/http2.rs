@@ -1,5 +1,5 @@
 //! Clients of HTTP/2: curl, Python's httpx, Node's http2 and Go's net/http by prior knowledge and in TLS, Java's
-//! HttpClient in TLS.
+//! `HttpClient` in TLS.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! WebSockets, frame by frame, to real servers (Node's ws, Python's websockets): what comes back from them directly
+//! `WebSocket`s, frame by frame, to real servers (Node's ws, Python's websockets): what comes back from them directly
 //! comes back through lastcall byte for byte, over HTTP/1 and over HTTP/2 (RFC 8441).
 
 use std::io::{ErrorKind, Read};
@@ -66,7 +66,7 @@ fn by_http1(target: SocketAddr, case: &Case) -> Said {
     let stream = client.stream();
     stream.set_read_timeout(Some(QUIET)).unwrap();
     let mut bytes = Vec::new();
-    let mut piece = [0; 64 * 1024];
+    let mut piece = [0; 16 * 1024];
     let mut open = true;
     loop {
         match stream.read(&mut piece) {

@@ -1,4 +1,4 @@
-//! Frames of WebSockets, those that RFC 6455 allows and those that it forbids, as a client puts them on the wire.
+//! Frames of `WebSocket`s, those that RFC 6455 allows and those that it forbids, as a client puts them on the wire.
 
 /// One connection's worth.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ fn frame_with(first: u8, payload: &[u8], longer: bool, longest: bool) -> Vec<u8>
     let length = payload.len().to_be_bytes();
     let mut bytes = vec![first];
     match (longer, longest) {
-        (_, true) => bytes.extend([&[0x80 | 127], &length[..]].concat()),
-        (true, false) => bytes.extend([&[0x80 | 126], &length[6..]].concat()),
+        (_, true) => bytes.extend([&[0xff], &length[..]].concat()),
+        (true, false) => bytes.extend([&[0xfe], &length[6..]].concat()),
         (false, false) => bytes.push(0x80 | length[7]),
     }
     bytes.extend(KEY);
@@ -42,7 +42,7 @@ fn close() -> Vec<u8> {
     frame(FIN | CLOSE, &1000_u16.to_be_bytes())
 }
 
-fn case(name: impl Into<String>, frames: Vec<Vec<u8>>) -> Case {
+fn case(name: impl Into<String>, frames: &[Vec<u8>]) -> Case {
     let name = name.into();
     Case {
         name,
@@ -53,7 +53,7 @@ fn case(name: impl Into<String>, frames: Vec<Vec<u8>>) -> Case {
 /// Frames that are allowed, and a close behind them.
 fn good(name: impl Into<String>, mut frames: Vec<Vec<u8>>) -> Case {
     frames.push(close());
-    case(name, frames)
+    case(name, &frames)
 }
 
 /// All of them.
@@ -108,21 +108,18 @@ fn fragments() -> Vec<Case> {
             "pings before, between and after",
             vec![ping(), first(), ping(), ping(), last(), ping()],
         ),
-        case("a close between fragments", vec![first(), close()]),
-        case("an end without a beginning", vec![last()]),
+        case("a close between fragments", &[first(), close()]),
+        case("an end without a beginning", &[last()]),
         case(
             "a continuation without a beginning",
-            vec![frame(CONTINUATION, b"x")],
+            &[frame(CONTINUATION, b"x")],
         ),
-        case("a beginning within a message", vec![first(), first()]),
+        case("a beginning within a message", &[first(), first()]),
         case(
             "a whole message within a message",
-            vec![first(), frame(FIN | TEXT, b"x")],
+            &[first(), frame(FIN | TEXT, b"x")],
         ),
-        case(
-            "an end after the end",
-            vec![frame(FIN | TEXT, b"x"), last()],
-        ),
+        case("an end after the end", &[frame(FIN | TEXT, b"x"), last()]),
     ]
 }
 
@@ -132,16 +129,16 @@ fn control() -> Vec<Case> {
         good("a ping of 125", vec![frame(FIN | PING, &[0xff; 125])]),
         good("ten pings", vec![frame(FIN | PING, b"ping"); 10]),
         good("a pong unasked", vec![frame(FIN | PONG, b"pong")]),
-        case("a ping of 126", vec![frame(FIN | PING, &[b'x'; 126])]),
-        case("a pong of 126", vec![frame(FIN | PONG, &[b'x'; 126])]),
-        case("a ping in fragments", vec![frame(PING, b"x")]),
-        case("a pong in fragments", vec![frame(PONG, b"x")]),
-        case("a close in fragments", vec![frame(CLOSE, &[3, 232])]),
+        case("a ping of 126", &[frame(FIN | PING, &[b'x'; 126])]),
+        case("a pong of 126", &[frame(FIN | PONG, &[b'x'; 126])]),
+        case("a ping in fragments", &[frame(PING, b"x")]),
+        case("a pong in fragments", &[frame(PONG, b"x")]),
+        case("a close in fragments", &[frame(CLOSE, &[3, 232])]),
     ];
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
         all.push(case(
             format!("opcode {opcode}"),
-            vec![frame(FIN | opcode, b"x")],
+            &[frame(FIN | opcode, b"x")],
         ));
     }
     for bit in [0x40, 0x20, 0x10] {
@@ -149,7 +146,7 @@ fn control() -> Vec<Case> {
             let payload: &[u8] = if kind == CLOSE { &[3, 232] } else { b"x" };
             all.push(case(
                 format!("reserved bit {bit:#x} of {name}"),
-                vec![frame(FIN | kind | bit, payload)],
+                &[frame(FIN | kind | bit, payload)],
             ));
         }
     }
@@ -158,29 +155,29 @@ fn control() -> Vec<Case> {
 
 fn closes() -> Vec<Case> {
     let mut all = vec![
-        case("a close without a code", vec![frame(FIN | CLOSE, b"")]),
-        case("a close of one byte", vec![frame(FIN | CLOSE, b"x")]),
+        case("a close without a code", &[frame(FIN | CLOSE, b"")]),
+        case("a close of one byte", &[frame(FIN | CLOSE, b"x")]),
         case(
             "a close of 126",
-            vec![frame(FIN | CLOSE, &[&[3, 232], &[b'x'; 124][..]].concat())],
+            &[frame(FIN | CLOSE, &[&[3, 232], &[b'x'; 124][..]].concat())],
         ),
         case(
             "a reason of 123",
-            vec![frame(FIN | CLOSE, &[&[3, 232], &[b'x'; 123][..]].concat())],
+            &[frame(FIN | CLOSE, &[&[3, 232], &[b'x'; 123][..]].concat())],
         ),
         case(
             "a reason that is not UTF-8",
-            vec![frame(FIN | CLOSE, b"\x03\xe8\xff\xfe")],
+            &[frame(FIN | CLOSE, b"\x03\xe8\xff\xfe")],
         ),
         case(
             "a message after the close",
-            vec![close(), frame(FIN | TEXT, b"late")],
+            &[close(), frame(FIN | TEXT, b"late")],
         ),
         case(
             "a ping after the close",
-            vec![close(), frame(FIN | PING, b"late")],
+            &[close(), frame(FIN | PING, b"late")],
         ),
-        case("two closes", vec![close(), close()]),
+        case("two closes", &[close(), close()]),
     ];
     for code in [
         0_u16, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012,
@@ -189,7 +186,7 @@ fn closes() -> Vec<Case> {
         let payload = [&code.to_be_bytes()[..], b"why"].concat();
         all.push(case(
             format!("close code {code}"),
-            vec![frame(FIN | CLOSE, &payload)],
+            &[frame(FIN | CLOSE, &payload)],
         ));
     }
     all
@@ -198,21 +195,21 @@ fn closes() -> Vec<Case> {
 fn broken() -> Vec<Case> {
     let top = [&[FIN | BINARY, 0xff, 0xff], &[0; 7][..], &[1, 2, 3, 4]].concat();
     vec![
-        case("text without a mask", vec![vec![FIN | TEXT, 1, b'x']]),
-        case("a ping without a mask", vec![vec![FIN | PING, 0]]),
-        case("a close without a mask", vec![vec![FIN | CLOSE, 2, 3, 232]]),
+        case("text without a mask", &[vec![FIN | TEXT, 1, b'x']]),
+        case("a ping without a mask", &[vec![FIN | PING, 0]]),
+        case("a close without a mask", &[vec![FIN | CLOSE, 2, 3, 232]]),
         case(
             "a length in 16 bits that needs 7",
-            vec![frame_with(FIN | TEXT, b"hello", true, false), close()],
+            &[frame_with(FIN | TEXT, b"hello", true, false), close()],
         ),
         case(
             "a length in 64 bits that needs 16",
-            vec![frame_with(FIN | TEXT, b"hello", true, true), close()],
+            &[frame_with(FIN | TEXT, b"hello", true, true), close()],
         ),
-        case("a length over 63 bits", vec![top]),
+        case("a length over 63 bits", &[top]),
         case(
             "a ping with a length in 16 bits",
-            vec![frame_with(FIN | PING, b"x", true, false), close()],
+            &[frame_with(FIN | PING, b"x", true, false), close()],
         ),
     ]
 }
@@ -231,7 +228,7 @@ fn text() -> Vec<Case> {
     ] {
         all.push(case(
             format!("text that is not UTF-8: {name}"),
-            vec![frame(FIN | TEXT, bytes)],
+            &[frame(FIN | TEXT, bytes)],
         ));
         // In binary anything goes.
         all.push(good(
@@ -256,7 +253,7 @@ fn text() -> Vec<Case> {
     ));
     all.push(case(
         "half a character in two fragments",
-        vec![frame(TEXT, b"gr\xc3"), frame(FIN | CONTINUATION, b"")],
+        &[frame(TEXT, b"gr\xc3"), frame(FIN | CONTINUATION, b"")],
     ));
     all
 }

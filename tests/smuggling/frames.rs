@@ -85,19 +85,19 @@ impl Frames {
     /// The frames in these bytes.
     pub fn read(mut bytes: &[u8]) -> Self {
         let mut all = Self::default();
-        while let Some((kind, flags, number, payload, rest)) = split(bytes) {
+        while let Some((frame, rest)) = split(bytes) {
             bytes = rest;
-            all.gone |= kind == GOAWAY;
-            if number == 0 {
+            all.gone |= frame.kind == GOAWAY;
+            if frame.stream == 0 {
                 continue;
             }
-            let stream = all.streams.entry(number).or_default();
-            match kind {
-                DATA => stream.body.extend_from_slice(payload),
+            let stream = all.streams.entry(frame.stream).or_default();
+            match frame.kind {
+                DATA => stream.body.extend_from_slice(frame.payload),
                 RST_STREAM => stream.reset = true,
                 _ => {}
             }
-            stream.whole |= matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+            stream.whole |= frame.ends;
         }
         all
     }
@@ -121,11 +121,27 @@ impl Frames {
     }
 }
 
-/// The first frame: its kind, flags, stream and payload, and what comes behind.
-pub fn split(bytes: &[u8]) -> Option<(u8, u8, u32, &[u8], &[u8])> {
+/// A frame that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    pub kind: u8,
+    pub stream: u32,
+    /// It ends its stream.
+    pub ends: bool,
+    pub payload: &'a [u8],
+}
+
+/// The first frame, and what comes behind.
+pub fn split(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
     let head = bytes.get(..9)?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
     let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
     let (payload, rest) = bytes[9..].split_at_checked(usize::try_from(length).ok()?)?;
-    Some((head[3], head[4], stream, payload, rest))
+    let frame = Frame {
+        kind: head[3],
+        stream,
+        ends: head[3] <= HEADERS && head[4] & END_STREAM != 0,
+        payload,
+    };
+    Some((frame, rest))
 }

@@ -104,18 +104,18 @@ fn serve_http2(
     unread.drain(..24);
     let (mut head, mut body) = (Vec::new(), Vec::new());
     loop {
-        let Some((kind, flags, stream, payload, rest)) = split(&unread) else {
+        let Some((frame, rest)) = split(&unread) else {
             if !more(&mut client, &mut unread)? {
                 return Ok(());
             }
             continue;
         };
-        match kind {
-            0 => body.extend_from_slice(payload),
-            1 => head = written_down(payload),
+        match frame.kind {
+            0 => body.extend_from_slice(frame.payload),
+            1 => head = written_down(frame.payload),
             _ => {}
         }
-        let ends = kind < 2 && flags & 1 != 0;
+        let (stream, ends) = (frame.stream, frame.ends);
         unread = rest.to_vec();
         if ends {
             let answer = ask(&[&head[..], &std::mem::take(&mut body)].concat(), upstream)?;
