@@ -8,7 +8,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 lint unit loom proxy fuzz apiserver e2e soak crds: export CARGO_BUILD_TARGET = $(HOST)
 lint unit loom proxy fuzz apiserver e2e soak crds: export RUSTFLAGS = -C target-feature=+crt-static
 # One target folder for everything; each fuzz target runs this long.
-FUZZ_SECONDS ?= 15
+FUZZ_SECONDS ?= 12
 
 .PHONY: check test test-kubernetes soak bench bench-peers deps clients fmt lint unit loom proxy fuzz apiserver e2e image crds cluster cluster-down
 
@@ -56,12 +56,12 @@ loom:
 	$(CARGO) test -p gate-loom
 
 # Real sockets, real processes, real clients.
-SOCKET_TESTS = demo lost_lastcall proxy real_clients test_support traffic
+SOCKET_TESTS = demo lost_lastcall proxy real_clients smuggling test_support traffic
 proxy:
 	$(CARGO_TEST) $(addprefix --test ,$(SOCKET_TESTS))
 
 # The files of fuzz/tests.
-FUZZ_TARGETS = http1 proxy_protocol router sni
+FUZZ_TARGETS = directory http1 proxy_protocol router sni
 fuzz:
 	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO_TEST) $(addprefix --test ,$(FUZZ_TARGETS))
 

@@ -13,6 +13,7 @@ case "${1:-test}" in
     need curl curl
     need haproxy haproxy
     need nginx nginx-light
+    need javac default-jdk-headless
     ;;
   bench)
     need haproxy haproxy

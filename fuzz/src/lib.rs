@@ -6,6 +6,7 @@
 #[allow(missing_docs)]
 pub mod cases;
 pub mod check;
+pub mod folder;
 #[path = "../../tests/codec/reading.rs"]
 #[allow(missing_docs)]
 pub mod reading;
@@ -86,11 +87,25 @@ const PIECES: &[&[u8]] = &[
     b"X: y\r\n",
 ];
 
-/// Runs in the quick suite, about a second each.
-const ITERATIONS: usize = 300_000;
+/// Runs a target with a fuzzer's choices: `fuzz!(256, 300_000, |choices| …)` with at most so many bytes of them,
+/// and in the quick suite at most so often (20 s at most); with `LASTCALL_FUZZ_SECONDS=60` for so long.
+///
+/// A failure prints the seed that repeats it (`BOLERO_RANDOM_SEED`).
+#[macro_export]
+macro_rules! fuzz {
+    ($length:expr, $times:expr, $target:expr) => {{
+        let (time, iterations) = $crate::effort($times);
+        let mut target = $target;
+        bolero::check!()
+            .with_test_time(time)
+            .with_iterations(iterations)
+            .with_max_len($length)
+            .for_each(|bytes: &[u8]| target(&mut $crate::Choices::new(bytes)));
+    }};
+}
 
-/// For how long a target runs, and how often at most: `LASTCALL_FUZZ_SECONDS`, or the quick suite's.
-pub fn effort() -> (Duration, usize) {
+/// For how long a target runs, and how often at most.
+pub fn effort(times: usize) -> (Duration, usize) {
     match std::env::var("LASTCALL_FUZZ_SECONDS") {
         Ok(text) => {
             let seconds = text
@@ -98,7 +113,7 @@ pub fn effort() -> (Duration, usize) {
                 .expect("LASTCALL_FUZZ_SECONDS is a number of seconds");
             (Duration::from_secs(seconds), usize::MAX)
         }
-        Err(_) => (Duration::from_secs(20), ITERATIONS),
+        Err(_) => (Duration::from_secs(20), times),
     }
 }
 

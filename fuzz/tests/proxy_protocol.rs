@@ -1,11 +1,8 @@
 //! The PROXY protocol's reader against any bytes.
-//!
-//! How long it runs, and how a failure is repeated: see `http1`.
 
-use bolero::check;
 use lastcall::model::ProxyVersion;
 use lastcall::proxy::proxy_protocol::{Addresses, Fault, MAX_HEADER, parse, write};
-use lastcall_fuzz::{Choices, Shown, effort, message_with};
+use lastcall_fuzz::{Choices, Shown, fuzz, message_with};
 
 const PIECES: &[&[u8]] = &[
     b"PROXY ",
@@ -54,17 +51,11 @@ fn seeds() -> Vec<Vec<u8>> {
 #[test]
 fn any_bytes_are_a_header_or_are_not_and_what_follows_changes_nothing() {
     let seeds = seeds();
-    let (time, iterations) = effort();
-    check!()
-        .with_test_time(time)
-        .with_iterations(iterations)
-        .with_max_len(256)
-        .for_each(|bytes: &[u8]| {
-            let mut choices = Choices::new(bytes);
-            let input = message_with(&mut choices, &seeds, PIECES);
-            let _shown = Shown(&input);
-            check_input(&input, choices.below(input.len() + 1));
-        });
+    fuzz!(256, 300_000, |choices: &mut Choices<'_>| {
+        let input = message_with(choices, &seeds, PIECES);
+        let _shown = Shown(&input);
+        check_input(&input, choices.below(input.len() + 1));
+    });
 }
 
 fn check_input(input: &[u8], cut: usize) {

@@ -1,13 +1,10 @@
 //! The reader of a TLS client's first message against any bytes, and against rustls: where rustls finds a
 //! host, ours finds the same one.
-//!
-//! How long it runs, and how a failure is repeated: see `http1`.
 
 use std::sync::Arc;
 
-use bolero::check;
 use lastcall::proxy::sni::{Hello, MAX_HELLO, parse};
-use lastcall_fuzz::{Choices, Shown, effort, message_with};
+use lastcall_fuzz::{Choices, Shown, fuzz, message_with};
 use rustls::server::Acceptor;
 
 const PIECES: &[&[u8]] = &[
@@ -59,17 +56,11 @@ fn seeds() -> Vec<Vec<u8>> {
 #[test]
 fn any_bytes_are_read_in_bounds_and_as_rustls_reads_them() {
     let seeds = seeds();
-    let (time, iterations) = effort();
-    check!()
-        .with_test_time(time)
-        .with_iterations(iterations)
-        .with_max_len(256)
-        .for_each(|bytes: &[u8]| {
-            let mut choices = Choices::new(bytes);
-            let input = message_with(&mut choices, &seeds, PIECES);
-            let _shown = Shown(&input);
-            check_input(&input, choices.below(input.len() + 1));
-        });
+    fuzz!(256, 300_000, |choices: &mut Choices<'_>| {
+        let input = message_with(choices, &seeds, PIECES);
+        let _shown = Shown(&input);
+        check_input(&input, choices.below(input.len() + 1));
+    });
 }
 
 fn check_input(input: &[u8], cut: usize) {

@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::door::Door;
 use super::error::{FileError, SourceError};
-use super::files::{self, Files, Origin, Understood};
+use super::files::{self, Files, Origin};
 use super::folders::{self, Contents};
 use super::watching::{Look, Means, Watching};
 use crate::plan::{ObjectRef, Objects, Secrets};
@@ -212,11 +212,7 @@ impl Keeper {
         let mut next = if read == self.read {
             (*before).clone()
         } else {
-            let outcome = match &read {
-                Ok(files) => files::understand(&self.door, files),
-                Err(error) => Err(error.clone()),
-            };
-            after(&before, outcome)
+            after(&self.door, &before, &read)
         };
         self.read = read;
         self.reload_secrets(&before, &mut next);
@@ -251,8 +247,13 @@ impl Keeper {
     }
 }
 
-/// What there is to say after the folder was read again. What is taken is the whole of it or nothing.
-fn after(before: &Loaded, outcome: Result<Understood, SourceError>) -> Loaded {
+/// What there is to say after the folder was read again, but for the Secrets that it names. What is taken is the
+/// whole of it or nothing (Law 4).
+pub fn after(door: &Door, before: &Loaded, read: &Result<Files, SourceError>) -> Loaded {
+    let outcome = match read {
+        Ok(files) => files::understand(door, files),
+        Err(error) => Err(error.clone()),
+    };
     let understood = match outcome {
         Ok(understood) => understood,
         Err(error) => {

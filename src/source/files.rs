@@ -18,7 +18,7 @@ use crate::plan::{Kind, ObjectRef, Objects};
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The folder's files and what is in them, sorted by name.
-pub(super) type Files = Vec<(PathBuf, Vec<u8>)>;
+pub type Files = Vec<(PathBuf, Vec<u8>)>;
 
 /// Where an object is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,5 +17,5 @@ mod yaml;
 
 pub use directory::{Directory, Loaded};
 pub use error::{FileError, SourceError};
-pub use files::Origin;
+pub use files::{Files, Origin};
 pub use kubernetes::{Kubernetes, Observed};

@@ -1,9 +1,13 @@
-// The server behind the real clients: Node's own HTTP server and the ws package, nothing of lastcall's.
-// Prints its port as the first line. With --broken it does each thing wrongly: the control, which every
-// check of every client must notice.
+// The server behind the real clients: Node's own HTTP servers and the ws package, nothing of lastcall's.
+// Prints its port as the first line. With --h2c it speaks HTTP/2 by prior knowledge; with --tls CHAIN KEY, HTTP/2
+// and HTTP/1 in TLS. With --broken it does each thing wrongly: the control, which every check of every client must
+// notice.
 'use strict';
 const crypto = require('node:crypto');
+const fs = require('node:fs');
 const http = require('node:http');
+const http2 = require('node:http2');
+const { setTimeout: sleep } = require('node:timers/promises');
 const { WebSocketServer } = require('ws');
 
 const broken = process.argv.includes('--broken');
@@ -49,6 +53,7 @@ async function handle(request, response, continued) {
     }
     case '/upload': {
       const bytes = await read(request);
+      await sleep(Number(url.searchParams.get('wait') ?? 0));
       return answer(response, {
         length: bytes.length,
         sha256: sha256(spoil(bytes)),
@@ -86,7 +91,15 @@ function serve(request, response, continued) {
   });
 }
 
-const server = http.createServer((request, response) => serve(request, response, false));
+function listen(listener) {
+  if (process.argv.includes('--h2c')) return http2.createServer(listener);
+  const tls = process.argv.indexOf('--tls');
+  if (tls < 0) return http.createServer(listener);
+  const [cert, key] = process.argv.slice(tls + 1, tls + 3).map((file) => fs.readFileSync(file));
+  return http2.createSecureServer({ cert, key, allowHTTP1: true }, listener);
+}
+
+const server = listen((request, response) => serve(request, response, false));
 server.on('checkContinue', (request, response) => {
   const refuses = request.url.startsWith('/refuse');
   if (!refuses && !broken) response.writeContinue();
@@ -94,6 +107,7 @@ server.on('checkContinue', (request, response) => {
 });
 const sockets = new WebSocketServer({ server, path: '/ws' });
 sockets.on('connection', (socket) => {
+  socket.on('error', () => {}); // A client that breaks the rules; the close frame says which.
   socket.on('message', (bytes, binary) => socket.send(spoil(bytes), { binary }));
 });
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));

@@ -49,7 +49,8 @@ def http_checks(send):
         _, body = send("POST", "/upload", content=content())
         said = json.loads(body)
         equal((said["length"], said["sha256"]), (len(BODY), SUM))
-        if chunked:
+        # A server of HTTP/2 knows no chunks.
+        if chunked and os.environ.get("LASTCALL_BEHIND") != "2":
             equal(said["chunked"], True)
 
     def echo():

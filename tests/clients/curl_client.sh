@@ -1,5 +1,5 @@
 #!/bin/bash
-# Drives curl through the base URL; prints one JSON line: {"client": "curl", "checks": {NAME: "ok" or why not}}.
+# Drives curl in HTTP/1 through the base URL; prints one JSON line: {"client": "curl", "checks": {NAME: "ok" or why not}}.
 set -u
 base=$1
 folder=$(mktemp -d)
@@ -7,7 +7,7 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder" || exit 1
 head -c 3000000 /dev/urandom >body
 sum=$(sha256sum <body | cut -d' ' -f1)
-run() { curl --silent --show-error --fail --max-time 20 "$@" 2>>errors; }
+run() { curl --http1.1 --silent --show-error --fail --max-time 20 "$@" 2>>errors; }
 checks=
 
 check() {
@@ -32,12 +32,12 @@ echoed() {
 }
 continued() {
     # Without a 100 curl would wait for as long as the whole request may take.
-    curl --verbose --silent --max-time 8 --expect100-timeout 30 -H 'Expect: 100-continue' \
+    curl --http1.1 --verbose --silent --max-time 8 --expect100-timeout 30 -H 'Expect: 100-continue' \
         --data-binary @body -o said "$base/upload" 2>errors || return 1
     grep -q '^< HTTP/1.1 100' errors && grep -q '"continued":true' said && grep -q "\"sha256\":\"$sum\"" said
 }
 refused() {
-    [ "$(curl --silent --max-time 8 --expect100-timeout 30 -H 'Expect: 100-continue' --data-binary @body \
+    [ "$(curl --http1.1 --silent --max-time 8 --expect100-timeout 30 -H 'Expect: 100-continue' --data-binary @body \
         -o /dev/null -w '%{http_code} %{size_upload}' "$base/refuse" 2>errors)" = '417 0' ]
 }
 trailers() {

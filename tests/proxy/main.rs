@@ -11,6 +11,7 @@ mod fields;
 mod filters;
 mod grpc;
 mod http2;
+mod http2_early;
 mod http2_interim;
 mod http2_leaving;
 mod http2_retries;

@@ -18,6 +18,8 @@ enum Overdue {
     Continue,
     /// The client sends none of its body.
     Body,
+    /// The client does not end its request, which was answered.
+    End,
     /// The client takes none of its response.
     Write,
 }
@@ -38,6 +40,11 @@ impl<C: Caller> Exchange<'_, C> {
                     return Poll::Ready(failure);
                 }
                 // Sends it, and looks at the deadlines again.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Overdue::End => {
+                self.give_up();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -71,7 +78,10 @@ impl<C: Caller> Exchange<'_, C> {
                 idle.map(|idle| (moved + idle, Overdue::Endpoint))
             }
             Upload::Reading => Some((self.upload_moved + client.request_body, Overdue::Body)),
-            Upload::Done | Upload::GivenUp => None,
+            Upload::Ending if self.download == Download::Done => {
+                Some((self.download_moved + client.request_body, Overdue::End))
+            }
+            Upload::Ending | Upload::Done | Upload::GivenUp => None,
         };
         let writing =
             self.download == Download::Rest || (self.download == Download::Body && self.blocked);

@@ -122,7 +122,8 @@ impl<'a, C: Caller> Exchange<'a, C> {
     /// Moves what can be moved.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         if self.control.cut.get() {
-            return Poll::Ready(Ended::Failed(self.cut()));
+            let ended = self.ended();
+            return Poll::Ready(ended.unwrap_or_else(|| Ended::Failed(self.cut())));
         }
         self.now = Instant::now();
         loop {
@@ -160,6 +161,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
 
     fn ended(&self) -> Option<Ended> {
         match self.download {
+            Download::Done if self.upload == Upload::Ending && !self.control.cut.get() => None,
             Download::Done if self.upload.is_over() => Some(Ended::Finished),
             Download::Switched => Some(Ended::Switched),
             _ => None,
@@ -177,7 +179,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
             // The answer is whole: nobody needs the rest of the request (RFC 9113 section 8.1).
             self.give_up();
         }
-        let whole = self.upload == Upload::Done;
+        let whole = self.upload.is_whole();
         if let Some(in_flight) = self.in_flight.take() {
             self.control.upstream.set(0);
             if let (Some(Link::Http1(link)), true) = (self.link.take(), whole) {

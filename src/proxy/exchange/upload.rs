@@ -3,8 +3,9 @@
 use std::task::{Context, Poll};
 
 use super::download::Download;
-use super::{Caller, Exchange, Piece};
+use super::{Caller, Exchange, Link, Piece};
 use crate::proxy::attempts::{Failure, Unanswered};
+use crate::proxy::http1::RequestBody;
 
 /// How far the request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum Upload {
     Waiting,
     /// More of the body is awaited from the client.
     Reading,
+    /// The endpoint has all of the content; the client has still to say that nothing follows.
+    Ending,
     /// It was sent to its end.
     Done,
     /// The rest will not be sent.
@@ -29,7 +32,12 @@ pub(super) enum Upload {
 impl Upload {
     /// Nothing more will be sent.
     pub(super) fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::GivenUp)
+        matches!(self, Self::Ending | Self::Done | Self::GivenUp)
+    }
+
+    /// All of it was sent.
+    pub(super) fn is_whole(self) -> bool {
+        matches!(self, Self::Ending | Self::Done)
     }
 }
 
@@ -47,6 +55,7 @@ impl<C: Caller> Exchange<'_, C> {
                 }
                 Upload::Sending { last } => self.poll_flush(last, cx)?,
                 Upload::Reading | Upload::Waiting => self.poll_more(cx)?,
+                Upload::Ending => self.poll_end(cx)?,
                 Upload::Done | Upload::GivenUp => false,
             };
             if !again {
@@ -75,8 +84,9 @@ impl<C: Caller> Exchange<'_, C> {
             }
         }
         self.upload_moved = self.now;
-        if last {
-            self.upload = Upload::Done;
+        let whole = self.has_all_content();
+        if last || whole {
+            self.upload = if last { Upload::Done } else { Upload::Ending };
             self.sent_at = Some(self.now);
             if let (Some(copied), Some(body)) = (self.task.copied, self.copied_body.take()) {
                 copied.send(&body, self.worker);
@@ -87,6 +97,26 @@ impl<C: Caller> Exchange<'_, C> {
             } else {
                 Upload::Reading
             };
+        }
+        Ok(true)
+    }
+
+    /// Whether the endpoint, which counts, has all that it waits for. HTTP/2 ends a body by a flag, which may come
+    /// after the last of the content and after the endpoint's answer to it.
+    fn has_all_content(&self) -> bool {
+        let counts = matches!(self.link, Some(Link::Http1(_)));
+        counts && matches!(self.task.head.body, RequestBody::Length(all) if all == self.body_read)
+    }
+
+    /// Waits for the client's end of its stream: one that was answered before it has said so is not to find its
+    /// stream reset.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        match self.caller.poll_piece(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(piece)) if piece.is_last() => self.upload = Upload::Done,
+            // More than it said is refused where its frames are read; a frame may have nothing in it.
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(fault)) => return Err(fault.into()),
         }
         Ok(true)
     }

@@ -1,3 +1,3 @@
 module lastcall.dev/clients
 
-go 1.21
+go 1.25.0

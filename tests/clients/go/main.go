@@ -1,4 +1,4 @@
-// Drives Go's net/http through the base URL; prints one JSON line.
+// Drives Go's net/http through the base URL; prints one JSON line. With LASTCALL_HTTP=2 it speaks HTTP/2.
 package main
 
 import (
@@ -7,23 +7,37 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
 var (
-	base   = os.Args[1]
-	body   = make([]byte, 3_000_000)
-	client = &http.Client{
-		Timeout: 20 * time.Second,
-		// Without a 100 the request would not be sent before the client gives up.
-		Transport: &http.Transport{ExpectContinueTimeout: time.Minute, DisableCompression: true},
-	}
+	base    = os.Args[1]
+	body    = make([]byte, 3_000_000)
+	version = 1
+	client  = &http.Client{Timeout: 20 * time.Second}
 )
+
+func transport() *http.Transport {
+	protocols := new(http.Protocols)
+	if os.Getenv("LASTCALL_HTTP") == "2" {
+		version = 2
+		protocols.SetHTTP2(true)
+		protocols.SetUnencryptedHTTP2(true)
+	} else {
+		protocols.SetHTTP1(true)
+	}
+	// Without a 100 the request would not be sent before the client gives up.
+	return &http.Transport{
+		ExpectContinueTimeout: time.Minute, DisableCompression: true, Protocols: protocols,
+	}
+}
 
 func sum(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
@@ -37,6 +51,9 @@ func send(request *http.Request) (*http.Response, []byte, error) {
 	got, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode != 200 {
 		err = fmt.Errorf("status %d", answer.StatusCode)
+	}
+	if err == nil && answer.ProtoMajor != version {
+		err = fmt.Errorf("by %s", answer.Proto)
 	}
 	return answer, got, err
 }
@@ -95,7 +112,7 @@ func uploadPlain() error {
 
 func uploadChunked() error {
 	heard, err := upload(chunked(), func(*http.Request) {})
-	if err == nil && !heard.Chunked {
+	if err == nil && !heard.Chunked && os.Getenv("LASTCALL_BEHIND") != "2" {
 		err = fmt.Errorf("the chunks did not arrive as chunks")
 	}
 	return err
@@ -130,7 +147,9 @@ func trailers() error {
 		return err
 	}
 	request.Header.Set("TE", "trailers")
-	request.Header.Set("Connection", "TE")
+	if version == 1 {
+		request.Header.Set("Connection", "TE")
+	}
 	answer, got, err := send(request)
 	if err != nil {
 		return err
@@ -181,14 +200,85 @@ func many() error {
 	return nil
 }
 
+// concurrent sends 100 requests at once, of HTTP/2 on the connection that is there.
+func concurrent() error {
+	var opened atomic.Int32
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if !info.Reused {
+			opened.Add(1)
+		}
+	}}
+	over := make(chan error)
+	for i := range 100 {
+		go func() {
+			request, err := get(fmt.Sprintf("/bytes?n=%d", 1000+i))
+			if err != nil {
+				over <- err
+				return
+			}
+			request = request.WithContext(httptrace.WithClientTrace(request.Context(), trace))
+			answer, got, err := send(request)
+			if err == nil && (len(got) != 1000+i || sum(got) != answer.Header.Get("X-Sha256")) {
+				err = fmt.Errorf("request %d: wrong body", i)
+			}
+			over <- err
+		}()
+	}
+	var failed []error
+	for range 100 {
+		failed = append(failed, <-over)
+	}
+	if count := opened.Load(); version == 2 && count > 1 {
+		failed = append(failed, fmt.Errorf("%d connections", count))
+	}
+	return errors.Join(failed...)
+}
+
+// rolling uploads, eight at once, as long as the file is there.
+func rolling(file string) error {
+	piece := body[:20_000]
+	uploads := func() error {
+		for count := 0; ; count++ {
+			if _, err := os.Stat(file); err != nil && count > 0 {
+				return nil
+			}
+			request, err := http.NewRequest("POST", base+"/upload?wait=20", bytes.NewReader(piece))
+			if err != nil {
+				return err
+			}
+			// Without it net/http may not try again what failed.
+			request.GetBody = nil
+			_, got, err := send(request)
+			if err != nil {
+				return fmt.Errorf("upload %d: %w", count, err)
+			}
+			var heard said
+			if err := json.Unmarshal(got, &heard); err != nil || heard.Sha256 != sum(piece) {
+				return fmt.Errorf("upload %d: the server has read %d bytes (%w)", count, heard.Length, err)
+			}
+		}
+	}
+	over := make(chan error)
+	for range 8 {
+		go func() { over <- uploads() }()
+	}
+	var failed []error
+	for range 8 {
+		failed = append(failed, <-over)
+	}
+	return errors.Join(failed...)
+}
+
 func main() {
+	client.Transport = transport()
 	if _, err := rand.Read(body); err != nil {
 		panic(err)
 	}
-	checks := []struct {
+	type check struct {
 		name string
 		run  func() error
-	}{
+	}
+	checks := []check{
 		{"download", func() error { return download("") }},
 		{"downloadChunked", func() error { return download("&chunked") }},
 		{"upload", uploadPlain},
@@ -198,6 +288,10 @@ func main() {
 		{"requestTrailers", requestTrailers},
 		{"continue", continues},
 		{"many", many},
+		{"concurrent", concurrent},
+	}
+	if file := os.Getenv("LASTCALL_ROLLING"); file != "" {
+		checks = []check{{"rolling", func() error { return rolling(file) }}}
 	}
 	results := map[string]string{}
 	for _, check := range checks {

@@ -224,11 +224,16 @@ fn run(folder: &Folder, metrics: SocketAddr, config: &Config) -> Child {
         .append(true)
         .open(folder.path().join("log"))
         .unwrap();
+    let workers = config
+        .flags()
+        .iter()
+        .any(|flag| flag.starts_with("--workers="));
     Command::new(env!("CARGO_BIN_EXE_lastcall"))
         .arg("standalone")
         .arg("--config")
         .arg(folder.config())
-        .args(["--listen-address", "127.0.0.1", "--workers", "2"])
+        .args(["--listen-address", "127.0.0.1"])
+        .args((!workers).then_some("--workers=2"))
         .arg("--admin-socket")
         .arg(folder.path().join("admin.sock"))
         .arg("--metrics-address")
