@@ -196,7 +196,7 @@ fn one() -> u32 {
 }
 
 /// HTTP is HTTP/1.1 in clear text. HTTPS is HTTP/2 or HTTP/1.1 in TLS, as each endpoint chooses in the handshake
-/// (ALPN); with sendProxyProtocol, and for WebSockets, HTTP/1.1. H2C is HTTP/2 in clear text. GRPC is HTTP/2, in
+/// (ALPN); with sendProxyProtocol, and for a WebSocket, HTTP/1.1. H2C is HTTP/2 in clear text. GRPC is HTTP/2, in
 /// TLS where tls is given. TCP is whatever clients and endpoints speak, in TLS where tls is given: for listeners of
 /// protocol TCP and TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

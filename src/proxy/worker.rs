@@ -29,6 +29,7 @@ use connections::Connections;
 use view::Upstreams;
 
 pub(super) use connections::{Control, Exchanging, Registered, Unattended};
+pub(super) use secure::Shaken;
 pub(super) use view::{Pool, Publication, Site, View};
 
 /// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.

@@ -1,6 +1,7 @@
 //! A way to an endpoint for one attempt: a new connection, or a stream on one that is there.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::uri::Scheme;
 
@@ -9,6 +10,7 @@ use crate::model::{EndpointProtocol, ProxyVersion};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::http2::{NoStream, request_for_endpoint};
 use crate::proxy::proxy_protocol::Addresses;
+use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
@@ -39,9 +41,9 @@ pub(in crate::proxy) fn reuse(
     upstream: &Upstream,
     outbound: &Outbound<'_>,
     told: Told,
-    now: std::time::Instant,
+    now: Instant,
 ) -> Option<Link> {
-    if outbound.protocol != EndpointProtocol::Http1 {
+    if upstream.speaks_http2(outbound.upgrade) {
         return None;
     }
     let client = told.as_ref().map(|(_, client)| client);
@@ -60,12 +62,55 @@ pub(in crate::proxy) async fn connect(
 ) -> Option<Link> {
     match outbound.protocol {
         EndpointProtocol::Http1 => {
-            let stream = upstream.connect_telling(told, &worker.buffers).await.ok()?;
+            let connecting = upstream.connect_telling(told, Offer::Http1, &worker.buffers);
+            let stream = connecting.await.ok()?;
             worker.stats().upstream_connects.add(1);
             Some(http1(worker, stream, outbound, told))
         }
         EndpointProtocol::Http2 => http2(worker, upstream, outbound, ends).await,
+        EndpointProtocol::Negotiated => negotiated(worker, upstream, outbound, ends).await,
+        // No request is led to one.
+        EndpointProtocol::Bytes => None,
     }
+}
+
+/// As the endpoint chooses in its handshake. What it chose last is taken for what it will choose, and may prove wrong
+/// once.
+async fn negotiated(
+    worker: &Worker,
+    upstream: &Rc<Upstream>,
+    outbound: &Outbound<'_>,
+    ends: bool,
+) -> Option<Link> {
+    let http2_again = || upstream.speaks_http2(outbound.upgrade);
+    for _ in 0..2 {
+        if http2_again() {
+            if let Some(link) = http2(worker, upstream, outbound, ends).await {
+                return Some(link);
+            }
+            if http2_again() {
+                return None;
+            }
+            // It chose HTTP/1.1, for the first of those who waited for it.
+            if let Some(stream) = upstream.reuse(Instant::now(), None) {
+                worker.stats().upstream_connects.add(1);
+                return Some(http1(worker, stream, outbound, None));
+            }
+        }
+        let offer = if outbound.upgrade {
+            Offer::Http1
+        } else {
+            Offer::Any
+        };
+        let connecting = upstream.connect_telling(None, offer, &worker.buffers);
+        let stream = connecting.await.ok()?;
+        worker.stats().upstream_connects.add(1);
+        if !upstream.chose_http2(&stream) {
+            return Some(http1(worker, stream, outbound, None));
+        }
+        upstream.http2.adopt(stream);
+    }
+    None
 }
 
 fn http1(worker: &Worker, stream: Transport, outbound: &Outbound<'_>, told: Told) -> Link {
@@ -82,8 +127,8 @@ async fn http2(
     ends: bool,
 ) -> Option<Link> {
     for _ in 0..PLACES {
-        let connecting = Rc::clone(upstream);
-        let connect = move || async move { connecting.connect().await };
+        let (connecting, buffers) = (Rc::clone(upstream), Rc::clone(&worker.buffers));
+        let connect = move || async move { connecting.connect_http2(&buffers).await };
         let place = match upstream.http2.place(connect).await {
             Ok(place) => place,
             Err(NoStream::Connect(error)) => {
@@ -101,7 +146,12 @@ async fn http2(
             &worker.stats().upstream_reuses
         };
         counter.add(1);
-        let request = match request_for_endpoint(outbound.head, &Scheme::HTTP) {
+        let scheme = if upstream.is_secure() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        let request = match request_for_endpoint(outbound.head, &scheme) {
             Ok(request) => request,
             Err(error) => {
                 tracing::error!(%error, "request");

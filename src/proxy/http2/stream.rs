@@ -345,7 +345,7 @@ impl Stream {
     /// Whether the head is all that the endpoint gets for now. The body of a WebSocket's opening is its tunnel,
     /// which HTTP/1 has only after a switch.
     fn ends(&self, asked: &Asked<'_>, attempts: &Attempts<'_>) -> bool {
-        let switches = attempts.task.upgrade && asked.outbound.protocol == EndpointProtocol::Http1;
+        let switches = attempts.task.upgrade && asked.outbound.protocol != EndpointProtocol::Http2;
         self.caller.is_ended() || switches
     }
 

@@ -14,10 +14,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::model::{EndpointProtocol, HostPattern, Protocol};
 use crate::model::tls::{
     BackendTls, CaBundle, Certificate, KeyFormat, ListenerTls, PrivateKey, TlsVersion,
 };
+use crate::model::{EndpointProtocol, HostPattern, Protocol};
 use crate::proxy::buffer::{Buffer, BufferPool};
 use crate::proxy::transport::Transport;
 
@@ -122,7 +122,8 @@ fn believes(certificate: &Certificate) -> Arc<BackendTls> {
 async fn connected() -> (Transport, tokio_rustls::server::TlsStream<TcpStream>) {
     let own = ecdsa(&["a.test"]);
     let acceptor = server(&own);
-    let connector = Arc::new(Originator::new(&believes(&own), EndpointProtocol::Http1).unwrap()).connector();
+    let connector =
+        Arc::new(Originator::new(&believes(&own), EndpointProtocol::Http1).unwrap()).connector();
     let (near, far) = sockets().await;
     let pool = Rc::new(BufferPool::default());
     let connecting = connector.begin(near, Offer::Any, &pool).unwrap();
@@ -302,10 +303,14 @@ async fn who_is_not_believed_gets_nothing() {
         (&*other, &*other, false),
         (&expired, &expired, false),
     ] {
-        let originator = Arc::new(Originator::new(&believes(believed), EndpointProtocol::Http1).unwrap());
+        let originator =
+            Arc::new(Originator::new(&believes(believed), EndpointProtocol::Http1).unwrap());
         let (near, far) = sockets().await;
         let pool = Rc::new(BufferPool::default());
-        let connecting = originator.connector().begin(near, Offer::Any, &pool).unwrap();
+        let connecting = originator
+            .connector()
+            .begin(near, Offer::Any, &pool)
+            .unwrap();
         let acceptor = server(shown);
         let (ours, theirs) = tokio::join!(connecting, acceptor.accept(far));
         assert_eq!(ours.is_ok(), good, "{ours:?}");

@@ -12,13 +12,13 @@ use super::caller::Body;
 use super::exchange::{Ended, Exchange, Failure, Seen, Task, Unanswered};
 use super::{Connection, on};
 use crate::gate::InFlight;
-use crate::model::EndpointProtocol;
 use crate::proxy::destination::Chosen;
 use crate::proxy::filters::Filtered;
 use crate::proxy::mirror::Copied;
 use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
+use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
 use crate::proxy::tunnel;
 use crate::proxy::worker::{Pool, Shutdown, Site, View};
@@ -64,8 +64,7 @@ impl Connection {
             edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
             copied: copied.as_ref(),
         };
-        let mut body = (pool.protocol == EndpointProtocol::Http2).then(|| Body::from(head.body));
-        let asked = self.ask(pool, Attempts::new(choice, task), &mut body);
+        let asked = self.ask(pool, Attempts::new(choice, task));
         match asked.await {
             Ok(next) => next,
             Err(answer) => {
@@ -76,14 +75,10 @@ impl Connection {
     }
 
     /// Asks endpoints until one has answered; what the client is told where none has.
-    /// `body` is there where they speak HTTP/2.
-    async fn ask(
-        &mut self,
-        pool: &Pool,
-        mut attempts: Attempts<'_>,
-        body: &mut Option<Body>,
-    ) -> Result<Next, Answer> {
+    async fn ask(&mut self, pool: &Pool, mut attempts: Attempts<'_>) -> Result<Next, Answer> {
         let mut answer = None;
+        // There once an endpoint is asked that may not speak HTTP/1.
+        let mut body = None;
         loop {
             // A request that took too long is answered, and acted on by nobody after that.
             if let Some(late) = answer.take_if(|_| attempts.is_overdue(Instant::now())) {
@@ -99,7 +94,7 @@ impl Connection {
             if answer.is_some() {
                 self.worker.stats().retries.add(1);
             }
-            match self.attempt(&mut attempts, body, in_flight).await {
+            match self.attempt(&mut attempts, &mut body, in_flight).await {
                 Tried::Over(next) => return Ok(next),
                 Tried::Again(why) => {
                     attempts.asked(at);
@@ -152,13 +147,29 @@ impl Connection {
         let control = Rc::clone(&self.client.registered.control);
         control.cut.set(self.worker.shutdown() == Shutdown::Cut);
         control.upstream.set(in_flight.endpoint().0.key);
-        let tried = match body {
-            // On the heap: where both sides speak HTTP/1 nothing of it is to be carried.
-            Some(body) => Box::pin(self.attempt_http2(attempts, body, in_flight)).await,
+        let (task, upstream) = (attempts.task, &in_flight.endpoint().0);
+        if body.is_none() && upstream.speaks_http2(task.upgrade) {
+            *body = Some(Body::from(task.head.body));
+        }
+        let connected = match body {
+            Some(_) => None,
             None => match self.connect(attempts, &in_flight).await {
-                Ok((stream, kept)) => self.exchange(attempts, stream, kept, in_flight).await,
-                Err(tried) => tried,
+                // What it chose in its handshake was not known before.
+                Ok((stream, false)) if upstream.chose_http2(&stream) => {
+                    upstream.http2.adopt(stream);
+                    None
+                }
+                connected => Some(connected),
             },
+        };
+        let tried = match connected {
+            Some(Ok((stream, kept))) => self.exchange(attempts, stream, kept, in_flight).await,
+            Some(Err(tried)) => tried,
+            None => {
+                let body = body.get_or_insert_with(|| Body::from(task.head.body));
+                // On the heap: where both sides speak HTTP/1 nothing of it is to be carried.
+                Box::pin(self.attempt_mixed(attempts, body, in_flight)).await
+            }
         };
         control.upstream.set(0);
         control.cut.set(false);
@@ -183,7 +194,12 @@ impl Connection {
         }
         let left = attempts.connect_limit(now);
         let connected = {
-            let connecting = upstream.connect_telling(told, &self.worker.buffers);
+            let offer = if attempts.task.upgrade {
+                Offer::Http1
+            } else {
+                Offer::Any
+            };
+            let connecting = upstream.connect_telling(told, offer, &self.worker.buffers);
             let mut connecting = std::pin::pin!(tokio::time::timeout(left, connecting));
             let control = &self.client.registered.control;
             poll_fn(|cx| {

@@ -1,4 +1,5 @@
-//! An attempt of a client of HTTP/1 at an endpoint that speaks HTTP/2.
+//! An attempt of a client of HTTP/1 at an endpoint that speaks HTTP/2, or may: what it speaks in TLS is known only after
+//! its handshake.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -18,7 +19,7 @@ use crate::proxy::respond::Answer;
 
 impl Connection {
     /// One attempt; `body` is the request's over all of them.
-    pub(super) async fn attempt_http2(
+    pub(super) async fn attempt_mixed(
         &mut self,
         attempts: &mut Attempts<'_>,
         body: &mut Body,
@@ -32,10 +33,11 @@ impl Connection {
             ));
         }
         body.rewind();
-        let upstream = Rc::clone(&in_flight.endpoint().0);
+        let Picked(upstream, tells) = in_flight.endpoint().clone();
+        let told = tells.map(|version| (version, self.client.addresses()));
         let head = std::mem::take(&mut self.client.forward.front);
         let outbound = Outbound {
-            protocol: crate::model::EndpointProtocol::Http2,
+            protocol: upstream.protocol(),
             head: &head,
             chunked: attempts.task.head.body == RequestBody::Chunked,
             upgrade: false,
@@ -44,7 +46,7 @@ impl Connection {
         let limit = attempts.connect_limit(Instant::now());
         let worker = Rc::clone(&self.worker);
         let connected = {
-            let connecting = exchange::connect(&worker, &upstream, &outbound, None, ends);
+            let connecting = exchange::connect(&worker, &upstream, &outbound, told, ends);
             let mut connecting = std::pin::pin!(tokio::time::timeout(limit, connecting));
             let control = self.client.control();
             poll_fn(|cx| {
