@@ -112,7 +112,9 @@ pub struct BackendSpec {
     #[schemars(length(max = 1024), extend(
         "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address", "port"]))]
     pub fixed: Option<Vec<StaticEndpoint>>,
-    /// What endpoints speak.
+    /// What endpoints speak. HTTP is HTTP/1.1 in clear text. HTTPS is HTTP/2 or HTTP/1.1 in TLS, as each endpoint
+    /// chooses in the handshake (ALPN). H2C is HTTP/2 in clear text. GRPC is HTTP/2, in TLS where tls is given. TCP
+    /// is whatever comes, in TLS where tls is given: for listeners of protocol TCP and TLS.
     #[serde(default)]
     pub protocol: BackendProtocol,
     /// How TLS is spoken to endpoints: with protocol HTTPS always, with GRPC and TCP where this is given.

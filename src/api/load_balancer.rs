@@ -172,7 +172,9 @@ pub struct Listener {
     /// The port clients connect to.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
-    /// What is spoken there.
+    /// What is spoken there. HTTP is HTTP/1.0, 1.1 and 2 in clear text, HTTPS the same in TLS. TCP passes each
+    /// connection on to defaultBackend, TLS to where the host name in its first message (SNI) leads: what is inside,
+    /// or with tls.mode Passthrough all of it, untouched.
     #[serde(default)]
     pub protocol: ListenerProtocol,
     /// Only requests for this host are served, a name or a wildcard such as *.example.com; all where
