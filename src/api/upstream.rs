@@ -32,8 +32,8 @@ pub struct UpstreamTimeouts {
     /// shorter than the endpoint itself keeps one (Node.js keeps 5s). Default 4s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend_idle: Option<GatewayDuration>,
-    /// How long a TCP connection, or one that was upgraded (a WebSocket), may pass no byte on, either way: a
-    /// duration such as 1h; then it is reset. 0s is no limit. Default 1h.
+    /// How long a TCP connection, one that was upgraded (a WebSocket), or a call of gRPC whose client may still
+    /// send, may pass no byte on, either way: a duration such as 1h; then it is reset. 0s is no limit. Default 1h.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_idle: Option<GatewayDuration>,
 }

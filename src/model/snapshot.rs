@@ -153,7 +153,8 @@ pub struct RouteTimeouts {
     /// How long a kept connection to an endpoint may be idle. Below what servers keep (Node: 5 s), or
     /// the race between our request and their close fails POSTs (PITFALLS 44).
     pub backend_idle: Duration,
-    /// How long a TCP or an upgraded connection may pass no byte on, either way; unlimited where absent.
+    /// How long a TCP or an upgraded connection, or a call of gRPC whose client may still send, may pass no byte
+    /// on, either way; unlimited where absent.
     pub tunnel_idle: Option<Duration>,
 }
 

@@ -3,25 +3,22 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::timer::Timer;
+use super::transport::Transport;
 use super::worker::{Shutdown, Worker};
 
 /// How long a client may be silent, and how long it may go on sending, after our last response. Time alone
 /// bounds it: many clients send an upload to its end before they read why it was refused.
 pub(super) const LINGER_SILENCE: Duration = Duration::from_secs(5);
-pub(super) const LINGER_WHOLE: Duration = Duration::from_secs(30);
+const LINGER_WHOLE: Duration = Duration::from_secs(30);
 
 /// Closes our side, then reads and drops what still comes.
-pub(super) async fn linger<T>(mut transport: T, worker: Rc<Worker>)
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+pub(super) async fn linger(transport: &mut Transport, worker: &Worker) {
     if transport.shutdown().await.is_err() {
         return;
     }
@@ -35,7 +32,7 @@ where
                 return Poll::Ready(());
             }
             let mut read = ReadBuf::new(&mut storage);
-            match Pin::new(&mut transport).poll_read(cx, &mut read) {
+            match Pin::new(&mut *transport).poll_read(cx, &mut read) {
                 Poll::Ready(Ok(())) if !read.filled().is_empty() => {
                     deadline = whole.min(Instant::now() + LINGER_SILENCE);
                 }

@@ -1,5 +1,6 @@
 //! The data plane: workers that accept, route, balance and count.
 
+mod attempts;
 pub mod balance;
 pub mod buffer;
 pub mod connection_counts;

@@ -267,7 +267,10 @@ impl Upstream {
             }
             kept
         });
-        self.http2.sweep(now, HTTP2_IDLE);
+        // One that was being made while a drain began carries nothing, and nothing will come (PITFALLS 14).
+        let closed = self.gate.phase().state == State::Closed;
+        let keep = if closed { Duration::ZERO } else { HTTP2_IDLE };
+        self.http2.sweep(now, keep);
     }
 
     /// Kept connections.

@@ -22,6 +22,7 @@ use super::buffer::BufferPool;
 use super::rng::Rng;
 use super::splice::PipePool;
 use super::stats::{Stats, WorkerStats};
+use super::timer::Timers;
 use crate::gate::{Generation, WorkerSlot, WorkerTicket};
 use crate::model::EndpointId;
 use accept::Open;
@@ -63,6 +64,7 @@ pub struct Worker {
     pub(super) slot: Rc<WorkerSlot>,
     pub(super) buffers: Rc<BufferPool>,
     pub(super) pipes: Rc<PipePool>,
+    pub(super) timers: Timers,
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
@@ -93,6 +95,7 @@ impl Worker {
             slot: Rc::new(ticket.claim()),
             buffers: Rc::default(),
             pipes: Rc::default(),
+            timers: Timers::default(),
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),

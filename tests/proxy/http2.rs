@@ -444,7 +444,7 @@ async fn a_call_of_grpc_is_answered_in_its_own_words() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_of_http2_is_a_tunnel_to_an_endpoint_of_http1() {
-    let server = Backend::start(|_| backend::websocket());
+    let server = Backend::start(backend::websocket_for);
     let lastcall = before(&server);
     let client = Client::connect(lastcall.address).await;
     // The endpoint's SETTINGS, which allow it, come first.
@@ -523,7 +523,7 @@ async fn a_client_of_http1_is_served_by_an_endpoint_of_http2() {
     let mut client = RawClient::connect(lastcall.address);
     let post = "POST /refuse HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi";
     let answer = tokio::task::spawn_blocking(move || client.ask(post));
-    assert_eq!(answer.await.unwrap().status(), 502);
+    assert_eq!(answer.await.unwrap().status(), 503);
 }
 
 #[test]

@@ -7,9 +7,11 @@ use http::uri::Scheme;
 
 use super::{Http1Link, Http2Link, Link};
 use crate::model::{EndpointProtocol, ProxyVersion};
+use crate::proxy::attempts::unreachable;
 use crate::proxy::buffer::Buffer;
-use crate::proxy::http2::{NoStream, request_for_endpoint};
+use crate::proxy::http2::{Place, request_for_endpoint};
 use crate::proxy::proxy_protocol::Addresses;
+use crate::proxy::respond::Answer;
 use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
@@ -35,42 +37,45 @@ pub(in crate::proxy) struct Outbound<'a> {
 /// Whose a connection is, where the endpoint is told.
 pub(in crate::proxy) type Told = Option<(ProxyVersion, Addresses)>;
 
-/// Uses a connection of HTTP/1 that was kept; `None` where there is none.
+/// Uses a connection of HTTP/1 that was kept (`true`), or a stream on one of HTTP/2 that has room; `None` where
+/// there is none. `ends` as in [`connect`].
 pub(in crate::proxy) fn reuse(
     worker: &Worker,
     upstream: &Upstream,
     outbound: &Outbound<'_>,
     told: Told,
-    now: Instant,
-) -> Option<Link> {
+    ends: bool,
+) -> Option<(Link, bool)> {
     if upstream.speaks_http2(outbound.upgrade) {
-        return None;
+        let place = upstream.http2.place_at_hand()?;
+        let link = stream(worker, upstream, place, outbound, ends).ok()??;
+        return Some((link, false));
     }
     let client = told.as_ref().map(|(_, client)| client);
-    let stream = upstream.reuse(now, client)?;
+    let stream = upstream.reuse(Instant::now(), client)?;
     worker.stats().upstream_reuses.add(1);
-    Some(http1(worker, stream, outbound, told))
+    Some((http1(worker, stream, outbound, told), true))
 }
 
-/// Connects; with `ends` the head is all of the request. `None` where the endpoint cannot be reached.
+/// Connects; with `ends` the head is all of the request. An error is what the client is told.
 pub(in crate::proxy) async fn connect(
     worker: &Worker,
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     told: Told,
     ends: bool,
-) -> Option<Link> {
+) -> Result<Link, Answer> {
     match outbound.protocol {
         EndpointProtocol::Http1 => {
             let connecting = upstream.connect_telling(told, Offer::Http1, &worker.buffers);
-            let stream = connecting.await.ok()?;
+            let stream = connecting.await.map_err(|_| unreachable())?;
             worker.stats().upstream_connects.add(1);
-            Some(http1(worker, stream, outbound, told))
+            Ok(http1(worker, stream, outbound, told))
         }
         EndpointProtocol::Http2 => http2(worker, upstream, outbound, ends).await,
         EndpointProtocol::Negotiated => negotiated(worker, upstream, outbound, ends).await,
         // No request is led to one.
-        EndpointProtocol::Bytes => None,
+        EndpointProtocol::Bytes => Err(unreachable()),
     }
 }
 
@@ -81,20 +86,17 @@ async fn negotiated(
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Option<Link> {
-    let http2_again = || upstream.speaks_http2(outbound.upgrade);
+) -> Result<Link, Answer> {
     for _ in 0..2 {
-        if http2_again() {
-            if let Some(link) = http2(worker, upstream, outbound, ends).await {
-                return Some(link);
-            }
-            if http2_again() {
-                return None;
+        if upstream.speaks_http2(outbound.upgrade) {
+            let linked = http2(worker, upstream, outbound, ends).await;
+            if linked.is_ok() || upstream.speaks_http2(outbound.upgrade) {
+                return linked;
             }
             // It chose HTTP/1.1, for the first of those who waited for it.
             if let Some(stream) = upstream.reuse(Instant::now(), None) {
                 worker.stats().upstream_connects.add(1);
-                return Some(http1(worker, stream, outbound, None));
+                return Ok(http1(worker, stream, outbound, None));
             }
         }
         let offer = if outbound.upgrade {
@@ -103,14 +105,14 @@ async fn negotiated(
             Offer::Any
         };
         let connecting = upstream.connect_telling(None, offer, &worker.buffers);
-        let stream = connecting.await.ok()?;
+        let stream = connecting.await.map_err(|_| unreachable())?;
         worker.stats().upstream_connects.add(1);
         if !upstream.chose_http2(&stream) {
-            return Some(http1(worker, stream, outbound, None));
+            return Ok(http1(worker, stream, outbound, None));
         }
         upstream.http2.adopt(stream);
     }
-    None
+    Err(unreachable())
 }
 
 fn http1(worker: &Worker, stream: Transport, outbound: &Outbound<'_>, told: Told) -> Link {
@@ -125,44 +127,51 @@ async fn http2(
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Option<Link> {
+) -> Result<Link, Answer> {
     for _ in 0..PLACES {
         let (connecting, buffers) = (Rc::clone(upstream), Rc::clone(&worker.buffers));
         let connect = move || async move { connecting.connect_http2(&buffers).await };
-        let place = match upstream.http2.place(connect).await {
-            Ok(place) => place,
-            Err(NoStream::Connect(error)) => {
-                tracing::debug!(%error, "connection to an endpoint");
-                return None;
-            }
-        };
-        if outbound.upgrade && !place.takes_websockets() {
-            tracing::debug!("an endpoint takes no WebSockets over HTTP/2");
-            return None;
-        }
-        let counter = if place.fresh {
-            &worker.stats().upstream_connects
-        } else {
-            &worker.stats().upstream_reuses
-        };
-        counter.add(1);
-        let scheme = if upstream.is_secure() {
-            Scheme::HTTPS
-        } else {
-            Scheme::HTTP
-        };
-        let request = match request_for_endpoint(outbound.head, &scheme) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!(%error, "request");
-                return None;
-            }
-        };
+        let place = upstream.http2.place(connect).await.map_err(|error| {
+            tracing::debug!(%error, "connection to an endpoint");
+            unreachable()
+        })?;
         // A connection that takes no more says so before anything is sent.
-        if let Ok((response, send, lease)) = place.send(request, ends) {
-            let link = Http2Link::new(response, send, lease);
-            return Some(Link::Http2(Box::new(link)));
+        if let Some(link) = stream(worker, upstream, place, outbound, ends)? {
+            return Ok(link);
         }
     }
-    None
+    Err(unreachable())
+}
+
+/// Begins a stream with the request's head; `None` where the connection takes no more of them.
+fn stream(
+    worker: &Worker,
+    upstream: &Upstream,
+    place: Place,
+    outbound: &Outbound<'_>,
+    ends: bool,
+) -> Result<Option<Link>, Answer> {
+    if outbound.upgrade && !place.takes_websockets() {
+        let none = "the endpoint takes no WebSockets over HTTP/2 (RFC 8441)";
+        return Err(Answer::new(502, none));
+    }
+    let counter = if place.fresh {
+        &worker.stats().upstream_connects
+    } else {
+        &worker.stats().upstream_reuses
+    };
+    counter.add(1);
+    let scheme = if upstream.is_secure() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
+    let request = request_for_endpoint(outbound.head, &scheme).map_err(|error| {
+        tracing::error!(%error, "request");
+        unreachable()
+    })?;
+    let sent = place.send(request, ends).ok();
+    Ok(sent.map(|(response, send, lease)| {
+        Link::Http2(Box::new(Http2Link::new(response, send, lease)))
+    }))
 }

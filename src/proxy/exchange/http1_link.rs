@@ -1,22 +1,26 @@
 //! A connection to an endpoint that speaks HTTP/1, as an exchange uses it whose client does not.
 
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::link::{LinkFault, Received};
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+
+use super::link::Truncated;
 use super::piece::{Piece, Then};
+use crate::proxy::attempts::Unanswered;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::http1::driver::{Kept, Outgoing};
 use crate::proxy::http1::{
-    AskedBy, BodyDecoder, CHUNK_END, Field, HeadLimits, ResponseBody, Reuse, UpstreamEnd,
-    after_response, chunk_head, last_chunk, parse_response,
+    AskedBy, BodyDecoder, CHUNK_END, Field, HeadLimits, ResponseBody, ResponseHead, Reuse,
+    UpstreamEnd, after_response, chunk_head, last_chunk, parse_response,
 };
 use crate::proxy::http2::trailers;
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
-use bytes::Bytes;
 
 /// One exchange's use of a connection.
 pub(in crate::proxy) struct Http1Link {
@@ -36,6 +40,16 @@ pub(in crate::proxy) struct Http1Link {
     client: Option<Addresses>,
     /// What the response said about its connection.
     kept: Option<Kept>,
+    tunnel: Tunnel,
+}
+
+/// Whether the connection has become a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tunnel {
+    No,
+    Open,
+    /// The client's side has closed: ours does once all is out.
+    Closing,
 }
 
 impl Http1Link {
@@ -60,6 +74,7 @@ impl Http1Link {
             head_bytes: 0,
             client,
             kept: None,
+            tunnel: Tunnel::No,
         }
     }
 
@@ -87,6 +102,9 @@ impl Http1Link {
                 }
             }
         }
+        if self.tunnel == Tunnel::Open && piece.is_last() {
+            self.tunnel = Tunnel::Closing;
+        }
         self.data = piece.data;
         self.out.carry(0..length, length);
     }
@@ -94,6 +112,9 @@ impl Http1Link {
     /// Ready once all that was put is with the endpoint's kernel; the content that went with it.
     pub(in crate::proxy) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(self.out.poll_write(&self.data, &mut self.stream, cx))?;
+        if self.tunnel == Tunnel::Closing {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
         let length = self.data.len();
         self.data = Bytes::new();
         self.out.clear();
@@ -105,29 +126,29 @@ impl Http1Link {
         &mut self,
         asked: AskedBy,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Received, LinkFault>> {
+    ) -> Poll<Result<ResponseHead, Unanswered>> {
         let mut empty = self.buffer.is_empty();
         loop {
             if !empty {
                 let bytes = self.buffer.filled();
                 let parsed = parse_response(bytes, asked, &HeadLimits::RESPONSE, &mut self.fields)
-                    .map_err(|fault| LinkFault::Broken(fault.detail()))?;
+                    .map_err(|fault| Unanswered::Broken(fault.detail()))?;
                 if let Some((head, length)) = parsed {
                     self.head_bytes = length;
                     self.kept = Some(Kept {
                         keep_alive: head.keep_alive,
                         timeout: head.keep_alive_timeout,
                     });
-                    return Poll::Ready(Ok(Received { head }));
+                    return Poll::Ready(Ok(head));
                 }
             }
             match ready!(self.buffer.poll_fill(&mut self.stream, cx)) {
                 // What comes before anything was sent answers nothing of ours.
                 Ok(count) if count > 0 && self.sent() > 0 => empty = false,
-                _ if empty => return Poll::Ready(Err(LinkFault::Closed)),
+                _ if empty => return Poll::Ready(Err(Unanswered::Closed)),
                 _ => {
                     let why = "the response's head breaks off".to_owned();
-                    return Poll::Ready(Err(LinkFault::Broken(why)));
+                    return Poll::Ready(Err(Unanswered::Broken(why)));
                 }
             }
         }
@@ -150,14 +171,11 @@ impl Http1Link {
     pub(in crate::proxy) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Piece, LinkFault>> {
+    ) -> Poll<Result<Piece, Truncated>> {
         loop {
             let bytes = self.buffer.filled();
             if !bytes.is_empty() || self.decoder.is_finished() {
-                let decoded = self
-                    .decoder
-                    .decode(bytes)
-                    .map_err(|_| LinkFault::Truncated)?;
+                let decoded = self.decoder.decode(bytes).map_err(|_| Truncated)?;
                 let data = Bytes::copy_from_slice(&bytes[decoded.data]);
                 self.buffer.consume(decoded.consumed);
                 if decoded.finished {
@@ -170,14 +188,12 @@ impl Http1Link {
             }
             match ready!(self.buffer.poll_fill(&mut self.stream, cx)) {
                 Ok(0) => {
-                    self.decoder
-                        .finish_at_eof()
-                        .map_err(|_| LinkFault::Truncated)?;
+                    self.decoder.finish_at_eof().map_err(|_| Truncated)?;
                     self.kept = None;
                     return Poll::Ready(Ok(Piece::END));
                 }
                 Ok(_) => {}
-                Err(_) => return Poll::Ready(Err(LinkFault::Truncated)),
+                Err(_) => return Poll::Ready(Err(Truncated)),
             }
         }
     }
@@ -212,8 +228,24 @@ impl Http1Link {
         }
     }
 
-    /// The connection and what was read from it, for a tunnel.
-    pub(in crate::proxy) fn into_parts(self) -> (Transport, Buffer) {
-        (self.stream, self.buffer)
+    /// Whether the last head has the field `name` (in any case) once, with this value.
+    pub(in crate::proxy) fn says(&self, name: &[u8], value: &[u8]) -> bool {
+        let bytes = self.buffer.filled();
+        let named = |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name);
+        let mut named = self.fields.iter().filter(named);
+        let said = named.next().map(|field| field.value.of(bytes));
+        said == Some(value) && named.next().is_none()
+    }
+
+    /// The last head said that the connection is a tunnel from here on.
+    pub(in crate::proxy) fn open_tunnel(&mut self) {
+        self.consume_head(Some(ResponseBody::UntilClose));
+        self.chunked = false;
+        self.tunnel = Tunnel::Open;
+    }
+
+    /// Makes the close that follows a reset.
+    pub(in crate::proxy) fn reset(&mut self) {
+        self.stream.reset();
     }
 }

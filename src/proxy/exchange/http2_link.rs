@@ -7,9 +7,10 @@ use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 
-use super::link::{LinkFault, Received};
+use super::link::Truncated;
 use super::piece::{Piece, Then};
-use crate::proxy::http1::{Field, Method, is_trailer};
+use crate::proxy::attempts::Unanswered;
+use crate::proxy::http1::{AskedBy, Field, ResponseHead, is_trailer};
 use crate::proxy::http2::{Lease, read_response};
 
 /// A stream to an endpoint. Dropped before its end it is reset, and the endpoint knows that nobody waits.
@@ -95,9 +96,9 @@ impl Http2Link {
 
     pub(in crate::proxy) fn poll_head(
         &mut self,
-        method: Method,
+        asked: AskedBy,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Received, LinkFault>> {
+    ) -> Poll<Result<ResponseHead, Unanswered>> {
         let (parts, ends) = match self.response.poll_informational(cx) {
             Poll::Ready(Some(Ok(interim))) => (interim.into_parts().0, false),
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(unanswered(&error))),
@@ -115,17 +116,22 @@ impl Http2Link {
                 }
             }
         };
+        let method = asked.method;
         let read = read_response(&parts, ends, method, &mut self.fields, &mut self.bytes);
-        let head = read.map_err(|fault| LinkFault::Broken(fault.detail()))?;
-        Poll::Ready(Ok(Received { head }))
+        let mut head = read.map_err(|fault| Unanswered::Broken(fault.detail()))?;
+        if asked.upgrade && parts.status.is_success() {
+            // RFC 8441 section 5: what HTTP/1 says by a 101.
+            head.status = 101;
+        }
+        Poll::Ready(Ok(head))
     }
 
     pub(in crate::proxy) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Piece, LinkFault>> {
+    ) -> Poll<Result<Piece, Truncated>> {
         let Some(body) = &mut self.body else {
-            return Poll::Ready(Err(LinkFault::Truncated));
+            return Poll::Ready(Err(Truncated));
         };
         if self.read {
             return Poll::Ready(Ok(Piece::END));
@@ -141,10 +147,10 @@ impl Http2Link {
                 piece
             }
             // A reset with NO_ERROR before the end is no end either (PITFALLS 41).
-            Some(Err(_)) => return Poll::Ready(Err(LinkFault::Truncated)),
+            Some(Err(_)) => return Poll::Ready(Err(Truncated)),
             None => {
                 let trailers = ready!(body.poll_trailers(cx));
-                let trailers = trailers.map_err(|_| LinkFault::Truncated)?;
+                let trailers = trailers.map_err(|_| Truncated)?;
                 Piece {
                     data: Bytes::new(),
                     then: trailers.map_or(Then::End, |mut map| {
@@ -161,6 +167,11 @@ impl Http2Link {
     pub(in crate::proxy) fn is_read(&self) -> bool {
         self.read
     }
+
+    /// Ends the stream in a way that cannot be taken for its end.
+    pub(in crate::proxy) fn reset(&mut self) {
+        self.send.send_reset(Reason::CANCEL);
+    }
 }
 
 /// Takes out what must not stand in trailers (RFC 9110 section 6.5.1).
@@ -176,13 +187,13 @@ pub(in crate::proxy) fn retain_trailers(map: &mut http::HeaderMap) {
 }
 
 /// Why no response came. GOAWAY ends only streams above its last id so, and those were not looked at.
-fn unanswered(error: &h2::Error) -> LinkFault {
+fn unanswered(error: &h2::Error) -> Unanswered {
     let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
     if error.is_remote() && (refused || error.is_go_away()) {
-        LinkFault::Unprocessed
+        Unanswered::Unprocessed
     } else if error.is_io() || error.is_remote() {
-        LinkFault::Closed
+        Unanswered::Closed
     } else {
-        LinkFault::Broken(error.to_string())
+        Unanswered::Broken(error.to_string())
     }
 }

@@ -6,30 +6,12 @@ use std::task::{Context, Poll};
 use super::http1_link::Http1Link;
 use super::http2_link::Http2Link;
 use super::piece::Piece;
+use crate::proxy::attempts::Unanswered;
 use crate::proxy::http1::{AskedBy, Field, ResponseBody, ResponseHead};
 
-/// What went wrong on the endpoint's side.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::proxy) enum LinkFault {
-    /// The connection ended before an answer; the endpoint may have acted on what it got.
-    #[error("the endpoint closed the connection without an answer")]
-    Closed,
-    /// The endpoint says that it has done nothing with the request (RFC 9113 section 8.7).
-    #[error("the endpoint refused the stream")]
-    Unprocessed,
-    /// What it sent is no response.
-    #[error("{0}")]
-    Broken(String),
-    /// The response broke off within its body.
-    #[error("the response broke off")]
-    Truncated,
-}
-
-/// The head of a response, read.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proxy) struct Received {
-    pub(in crate::proxy) head: ResponseHead,
-}
+/// The response broke off within its body.
+#[derive(Debug)]
+pub(in crate::proxy) struct Truncated;
 
 /// One exchange's use of a connection.
 pub(in crate::proxy) enum Link {
@@ -42,7 +24,7 @@ impl Link {
     pub(in crate::proxy) fn sent(&self) -> u64 {
         match self {
             Self::Http1(link) => link.sent(),
-            // Only the endpoint's own word that it did nothing counts (`LinkFault::Unprocessed`).
+            // Only the endpoint's own word that it did nothing counts ([`Unanswered::Unprocessed`]).
             Self::Http2(_) => 1,
         }
     }
@@ -68,10 +50,10 @@ impl Link {
         &mut self,
         asked: AskedBy,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Received, LinkFault>> {
+    ) -> Poll<Result<ResponseHead, Unanswered>> {
         match self {
             Self::Http1(link) => link.poll_head(asked, cx),
-            Self::Http2(link) => link.poll_head(asked.method, cx),
+            Self::Http2(link) => link.poll_head(asked, cx),
         }
     }
 
@@ -90,11 +72,26 @@ impl Link {
         }
     }
 
+    /// The last head said that a `WebSocket` is open: its bytes follow, both ways.
+    pub(in crate::proxy) fn open_tunnel(&mut self) {
+        if let Self::Http1(link) = self {
+            link.open_tunnel();
+        }
+    }
+
+    /// Has the endpoint see that the end, which follows, is none.
+    pub(in crate::proxy) fn reset(&mut self) {
+        match self {
+            Self::Http1(link) => link.reset(),
+            Self::Http2(link) => link.reset(),
+        }
+    }
+
     /// The next piece of the response's body.
     pub(in crate::proxy) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Piece, LinkFault>> {
+    ) -> Poll<Result<Piece, Truncated>> {
         match self {
             Self::Http1(link) => link.poll_piece(cx),
             Self::Http2(link) => link.poll_piece(cx),

@@ -23,6 +23,7 @@ mod request;
 mod response;
 mod syntax;
 mod trailers;
+mod websocket;
 
 pub use body::{BodyDecoder, BodyFault, Decoded};
 pub use connection::{
@@ -42,3 +43,4 @@ pub use response::{AskedBy, ResponseBody, ResponseFault, ResponseHead, parse_res
 pub use syntax::Syntax;
 pub use trailers::Trailers;
 pub(super) use trailers::is_trailer;
+pub use websocket::{WebSocketAccept, is_websocket};

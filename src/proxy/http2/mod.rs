@@ -9,11 +9,15 @@
 //! Heads have one form inside, HTTP/1's (`request`, `response`): one reader refuses what must not come in, one
 //! writer decides what goes out, and a request cannot be read differently behind us than here.
 //!
-//! - `server` is a client's connection, `stream` one of its requests, `requester` its two bodies; each attempt
-//!   at it is an [`super::exchange::Exchange`].
+//! - `server` is a client's connection, `stream` one of its requests, `requester` its two bodies; each `attempt`
+//!   at it is an [`super::exchange::Exchange`]; `answer` is what we say ourselves.
 //! - `pool` has the connections to endpoints that speak HTTP/2.
 
+mod answer;
+mod attempt;
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod request;
 mod requester;
 mod response;
@@ -22,9 +26,8 @@ mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod tunnel;
 
-pub(super) use pool::{Http2Pool, Lease, NoStream};
+pub(super) use pool::{Http2Pool, Lease, Place};
 pub(super) use request::request_for_endpoint;
 pub(super) use response::{read_response, trailers};
 pub(super) use server::{Client, serve};

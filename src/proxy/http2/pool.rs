@@ -64,16 +64,15 @@ impl Drop for Lease {
 }
 
 impl Connection {
-    fn has_room(&self) -> bool {
+    /// A place for a stream, where there is room for one.
+    fn lease(self: &Rc<Self>) -> Option<Lease> {
         let most = self.send.current_max_send_streams().min(MAX_STREAMS);
-        !self.over.get() && self.streams.get() < most
+        if self.over.get() || self.streams.get() >= most {
+            return None;
+        }
+        self.streams.set(self.streams.get() + 1);
+        Some(Lease(Rc::clone(self)))
     }
-}
-
-/// Why no stream could be opened; nothing was sent.
-pub(in crate::proxy) enum NoStream {
-    /// No connection could be made.
-    Connect(Rc<io::Error>),
 }
 
 /// A place for one request on a connection that was there before or is new.
@@ -107,11 +106,11 @@ impl Place {
 }
 
 impl Http2Pool {
-    /// A place on a connection; `connect` makes a transport where none has room.
+    /// A place on a connection, nothing of which was sent to yet; `connect` makes a transport where none has room.
     pub(in crate::proxy) async fn place<T, F>(
         &self,
         connect: impl FnOnce() -> F,
-    ) -> Result<Place, NoStream>
+    ) -> Result<Place, Rc<io::Error>>
     where
         F: Future<Output = io::Result<T>> + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
@@ -132,7 +131,7 @@ impl Http2Pool {
                 // The one made for it was full again, or over, before its turn came.
                 (None, None) => {
                     let full = io::Error::other("the endpoint takes no more streams");
-                    return Err(NoStream::Connect(Rc::new(full)));
+                    return Err(Rc::new(full));
                 }
             };
             let made = connecting.clone().await;
@@ -147,18 +146,25 @@ impl Http2Pool {
                 }
             }
             drop(known);
-            made.map_err(NoStream::Connect)?;
+            // Those who waited for it use it, even where a drain has taken it out of use meanwhile.
+            if let Some(lease) = made?.lease() {
+                let fresh = connect.is_none();
+                return Ok(Place { lease, fresh });
+            }
         }
+    }
+
+    /// A place on a connection that is there, where one has room.
+    pub(in crate::proxy) fn place_at_hand(&self) -> Option<Place> {
+        let lease = self.lease()?;
+        let fresh = false;
+        Some(Place { lease, fresh })
     }
 
     fn lease(&self) -> Option<Lease> {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| !connection.over.get());
-        let found = connections
-            .iter()
-            .find(|connection| connection.has_room())?;
-        found.streams.set(found.streams.get() + 1);
-        Some(Lease(Rc::clone(found)))
+        connections.iter().find_map(Connection::lease)
     }
 
     fn begin<T, F>(&self, connect: F) -> Connecting

@@ -11,7 +11,7 @@ use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method as HttpMethod, Uri, request};
 
 use crate::proxy::http1::{
-    Authority, Field, HeadLimits, RequestFault, RequestHead, Version, parse_request,
+    Authority, Field, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
 };
 
 /// A request's head in normal form: what the reader of HTTP/1 made of it.
@@ -193,14 +193,14 @@ pub(in crate::proxy) fn request_for_endpoint(
     let mut headers = HeaderMap::with_capacity(24);
     let (mut authority, mut protocol) = (None, None);
     for (name, value) in lines {
-        match name.to_ascii_lowercase().as_slice() {
-            b"host" => authority = Some(value),
-            b"upgrade" => protocol = Some(value),
+        // In lower case, as HTTP/2 wants it.
+        let name = HeaderName::from_bytes(name).map_err(|_| Untranslatable("a name"))?;
+        match name {
+            header::HOST => authority = Some(value),
+            header::UPGRADE => protocol = Some(value),
             // Said by the connection itself, or by the frames.
-            b"connection" | b"transfer-encoding" => {}
-            lower => {
-                let name =
-                    HeaderName::from_lowercase(lower).map_err(|_| Untranslatable("a name"))?;
+            header::CONNECTION | header::TRANSFER_ENCODING => {}
+            name => {
                 headers.append(name, value_of(value)?);
             }
         }
@@ -214,12 +214,12 @@ pub(in crate::proxy) fn request_for_endpoint(
         Some(UriAuthority::from_maybe_shared(authority).map_err(|_| Untranslatable("its host"))?);
     let mut request = http::Request::new(());
     if let Some(protocol) = protocol {
-        let protocol =
-            std::str::from_utf8(&protocol).map_err(|_| Untranslatable("its protocol"))?;
-        request
-            .extensions_mut()
-            .insert(h2::ext::Protocol::from(protocol));
-        headers.remove("sec-websocket-key");
+        if !is_websocket(&protocol) {
+            return Err(Untranslatable("its protocol"));
+        }
+        let protocol = h2::ext::Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+        headers.remove(header::SEC_WEBSOCKET_KEY);
         method = HttpMethod::CONNECT;
     }
     *request.method_mut() = method;

@@ -25,6 +25,8 @@ pub(super) struct Requester {
     reply: Reply,
     /// Content for which the client's window has no room yet.
     waiting: Option<Piece>,
+    /// The client was told to send its body.
+    continued: bool,
 }
 
 enum Reply {
@@ -43,6 +45,7 @@ impl Requester {
             unreleased: 0,
             reply: Reply::Awaited(reply),
             waiting: None,
+            continued: false,
         }
     }
 
@@ -113,13 +116,13 @@ impl Requester {
         self.reply = Reply::Over;
     }
 
-    /// Ends a response that has begun with these trailers.
+    /// Ends a response that has begun with these trailers; not where content still waits, which would be lost.
     pub(super) fn end(&mut self, trailers: HeaderMap) -> Result<(), CallerFault> {
         match &mut self.reply {
-            Reply::Sending(stream) => stream
+            Reply::Sending(stream) if self.waiting.is_none() => stream
                 .send_trailers(trailers)
                 .map_err(|_| CallerFault::Gone),
-            Reply::Awaited(_) | Reply::Over => Err(CallerFault::Gone),
+            Reply::Sending(_) | Reply::Awaited(_) | Reply::Over => Err(CallerFault::Gone),
         }
     }
 }
@@ -167,6 +170,23 @@ impl Caller for Requester {
                 .map_err(|_| CallerFault::Gone),
             Reply::Sending(_) | Reply::Over => Err(CallerFault::Gone),
         }
+    }
+
+    fn proceed(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+        if std::mem::replace(&mut self.continued, true) {
+            return Ok(());
+        }
+        self.interim(head)
+    }
+
+    fn is_continued(&self) -> bool {
+        self.continued
+    }
+
+    fn switch(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+        // The body was the tunnel from the start.
+        let response = translate(head)?;
+        self.respond(response, false)
     }
 
     fn begin(&mut self, head: Vec<u8>, _: ResponseFraming, ends: bool) -> Result<(), CallerFault> {

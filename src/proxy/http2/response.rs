@@ -23,7 +23,8 @@ pub(in crate::proxy) fn read_response(
     out.put_slice(parts.status.as_str().as_bytes());
     out.put_slice(b" \r\n");
     for (name, value) in &parts.headers {
-        if !is_of_the_connection(name) {
+        // The answer to a key that HTTP/2 has not (RFC 8441 section 5).
+        if !is_of_the_connection(name) && name != header::SEC_WEBSOCKET_ACCEPT {
             out.put_slice(name.as_str().as_bytes());
             out.put_slice(b": ");
             out.put_slice(value.as_bytes());

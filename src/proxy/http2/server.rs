@@ -10,7 +10,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream::Stream;
 use super::{CONNECTION_WINDOW, STREAM_WINDOW, Socket};
@@ -20,7 +19,7 @@ use crate::proxy::http1::driver::site_for;
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
-use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
+use crate::proxy::worker::{Control, Registered, Shutdown, Site, View, Worker};
 
 /// Requests at once on one connection.
 const MAX_STREAMS: u32 = 256;
@@ -33,6 +32,8 @@ const EARLY_RESETS: u32 = 200;
 /// What the streams of one connection share.
 pub(in crate::proxy) struct Client {
     pub(super) worker: Rc<Worker>,
+    /// By it the connection's own task is woken.
+    control: Rc<Control>,
     pub(super) peer: SocketAddr,
     /// Both ends of its connection.
     pub(super) addresses: Addresses,
@@ -50,12 +51,14 @@ pub(in crate::proxy) struct Client {
 impl Client {
     pub(in crate::proxy) fn new(
         worker: Rc<Worker>,
+        control: &Rc<Control>,
         addresses: Addresses,
         port: u16,
         told: ClientFields,
     ) -> Self {
         Self {
             worker,
+            control: Rc::clone(control),
             peer: addresses.source,
             addresses,
             told: RefCell::new(told),
@@ -104,8 +107,13 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.last_end.set(Instant::now());
+        let open = self.0.open.get() - 1;
+        self.0.open.set(open);
+        if open == 0 {
+            self.0.last_end.set(Instant::now());
+            // It may be idle from here on, or be over.
+            self.0.control.wake();
+        }
     }
 }
 
@@ -118,18 +126,12 @@ enum Ending {
 }
 
 /// Serves a client's connection until it ends.
-pub(in crate::proxy) async fn serve<T>(
-    socket: Socket<T>,
-    client: Rc<Client>,
-    registered: Registered,
-) where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+pub(in crate::proxy) async fn serve(socket: Socket, client: Rc<Client>, registered: Registered) {
     let mut timer = Timer::default();
-    let view = client.worker.view();
-    let limits = client.site(&view).map(|site| site.load_balancer().limits);
+    let site = client.worker.view().site(client.port);
+    // Where it is served no more, each request is told so.
+    let limits = site.map(|site| site.load_balancer().limits);
     let limits = limits.unwrap_or_default();
-    drop(view);
     let handshake = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -173,16 +175,13 @@ pub(in crate::proxy) async fn serve<T>(
 type Accepted = (http::Request<RecvStream>, SendResponse<Bytes>);
 
 /// The next request; `None` once the connection is over.
-fn poll_next<T>(
-    connection: &mut Connection<Socket<T>, Bytes>,
+fn poll_next(
+    connection: &mut Connection<Socket, Bytes>,
     client: &Client,
     ending: &mut Ending,
     timer: &mut Timer,
     cx: &mut Context<'_>,
-) -> Poll<Option<Accepted>>
-where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+) -> Poll<Option<Accepted>> {
     let shutdown = client.worker.shutdown();
     // In two steps (PITFALLS 15): streams that the client began before it heard of it are served. One that
     // has just come is told with its first request, or it would come again for nothing.
@@ -212,28 +211,19 @@ where
         return Poll::Ready(None);
     }
     if client.open.get() > 0 {
-        poll_busy(client, timer, cx);
+        // The last of them wakes us.
         return Poll::Pending;
     }
     poll_idle(connection, client, ending, timer, cx)
 }
 
-/// Looks again once it may be idle: nobody says when the last stream has ended.
-fn poll_busy(client: &Client, timer: &mut Timer, cx: &mut Context<'_>) {
-    let idle = client.timeouts().idle;
-    while timer.poll_until(Instant::now() + idle, cx).is_ready() {}
-}
-
-fn poll_idle<T>(
-    connection: &mut Connection<Socket<T>, Bytes>,
+fn poll_idle(
+    connection: &mut Connection<Socket, Bytes>,
     client: &Client,
     ending: &mut Ending,
     timer: &mut Timer,
     cx: &mut Context<'_>,
-) -> Poll<Option<Accepted>>
-where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+) -> Poll<Option<Accepted>> {
     let timeouts = client.timeouts();
     loop {
         let deadline = match *ending {

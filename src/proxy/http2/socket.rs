@@ -10,18 +10,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::buffer::Buffer;
 use crate::proxy::linger::linger;
+use crate::proxy::transport::Transport;
 use crate::proxy::worker::Worker;
 
 /// A socket and what was read from it. When it is dropped its last bytes are waited for (PITFALLS 42).
-pub(in crate::proxy) struct Socket<T: AsyncRead + AsyncWrite + Unpin + 'static> {
+pub(in crate::proxy) struct Socket {
     read: Buffer,
     /// `None` only while it is dropped.
-    transport: Option<T>,
+    transport: Option<Transport>,
     worker: Rc<Worker>,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Socket<T> {
-    pub(in crate::proxy) fn new(transport: T, read: Buffer, worker: Rc<Worker>) -> Self {
+impl Socket {
+    pub(in crate::proxy) fn new(transport: Transport, read: Buffer, worker: Rc<Worker>) -> Self {
         Self {
             read,
             transport: Some(transport),
@@ -29,13 +30,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Socket<T> {
         }
     }
 
-    fn transport(&mut self) -> io::Result<Pin<&mut T>> {
+    fn transport(&mut self) -> io::Result<Pin<&mut Transport>> {
         let transport = self.transport.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         Ok(Pin::new(transport))
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Socket<T> {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +53,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Socket<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Socket<T> {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,10 +85,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Socket<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Socket<T> {
+impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(transport) = self.transport.take() {
-            tokio::task::spawn_local(linger(transport, Rc::clone(&self.worker)));
+        if let Some(mut transport) = self.transport.take() {
+            let worker = Rc::clone(&self.worker);
+            tokio::task::spawn_local(async move { linger(&mut transport, &worker).await });
         }
     }
 }

@@ -33,7 +33,8 @@ impl Control {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Has the connection's task look at where it stands.
+    pub(in crate::proxy) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use lastcall::proxy::http1::WebSocketAccept;
+
 use super::client::Answer;
 use super::wait::wait_until;
 
@@ -168,6 +170,21 @@ pub fn websocket() -> Vec<Step> {
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     vec![Step::Send(head.as_bytes().to_vec()), Step::Echo]
+}
+
+/// 101 with the answer to the key that came, then an echo of bytes; a 200 where none came.
+pub fn websocket_for(seen: &Seen) -> Vec<Step> {
+    let key = seen.field("sec-websocket-key").unwrap_or_default();
+    let Some(accept) = WebSocketAccept::to(key.as_bytes()) else {
+        return ok("no key");
+    };
+    let mut head =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Accept: "
+            .to_vec();
+    head.extend_from_slice(accept.as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+    vec![Step::Send(head), Step::Echo]
 }
 
 /// 100 Continue, then the body is read, then these steps. For [`Backend::at_head`].

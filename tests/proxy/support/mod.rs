@@ -14,6 +14,7 @@ pub mod config;
 pub mod http2;
 pub mod lastcall;
 pub mod raw_server;
+pub mod scripted;
 pub mod tls;
 pub mod tls_http;
 pub mod tls_raw;

@@ -1,18 +1,24 @@
-//! From a request to its end: picks an endpoint, enters its gate, connects, exchanges, and tries another
-//! one where that is safe (Law 7).
+//! From a request to its end: each attempt at it that `attempts` allows, from a connection to what the exchange
+//! on it comes to.
 
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::super::{Event, ForwardContext, Next, RequestHead, forward_request};
-use super::attempts::Attempts;
+use super::super::{
+    Event, Field, ForwardContext, Method, Next, RequestHead, WebSocketAccept, forward_request,
+    is_websocket,
+};
 use super::caller::Body;
-use super::exchange::{Ended, Exchange, Failure, Seen, Task, Unanswered};
+use super::exchange::{Exchange, Seen};
 use super::{Connection, on};
 use crate::gate::InFlight;
-use crate::proxy::destination::Chosen;
+use crate::model::EndpointProtocol;
+use crate::proxy::attempts::{
+    Attempts, Ended, Failure, Task, Tried, Unanswered, connected, cut, unreachable,
+};
+use crate::proxy::destination::{Chosen, count_answer};
 use crate::proxy::filters::Filtered;
 use crate::proxy::mirror::Copied;
 use crate::proxy::pick::Picked;
@@ -21,20 +27,7 @@ use crate::proxy::rng::Rng;
 use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
 use crate::proxy::tunnel;
-use crate::proxy::worker::{Pool, Shutdown, Site, View};
-
-/// What became of one attempt.
-pub(super) enum Tried {
-    /// The exchange is over; this comes next.
-    Over(Next),
-    /// Nothing was answered; another endpoint may be asked.
-    Again(Answer),
-    /// The same, and it was a kept connection that the endpoint had given up: that says little of the
-    /// endpoint itself.
-    Stale(Answer),
-    /// Nothing was answered, and nobody else is asked.
-    Failed(Answer),
-}
+use crate::proxy::worker::{Site, View};
 
 impl Connection {
     /// Has an endpoint answer the request, whose head is the first `length` unread bytes.
@@ -46,14 +39,29 @@ impl Connection {
         length: usize,
         chosen: &Chosen<'_>,
     ) -> Next {
-        self.write_forward(site, head, chosen.filtered);
-        self.client.buffer.consume(length);
-        let written = &self.client.forward.front;
-        let client = || self.client.addresses();
-        let copied = Copied::new(chosen.filtered, view, &self.worker, head, written, client);
         let choice = &chosen.backend;
         let pool = &view.pools[choice.backend];
         let load_balancer = site.load_balancer();
+        let mut head = *head;
+        let (mut body, mut accept) = (None, Ok(None));
+        if pool.protocol == EndpointProtocol::Http2 {
+            accept = self.opening(&mut head);
+            body = Some(Body::from(head.body));
+        }
+        let head = &head;
+        self.write_forward(site, head, chosen.filtered);
+        self.client.buffer.consume(length);
+        let accept = match accept {
+            Ok(accept) => accept,
+            Err(fault) => {
+                count_answer(&fault, self.worker.stats());
+                let timeouts = &load_balancer.timeouts;
+                return self.answer_ourselves(&fault, head, timeouts).await;
+            }
+        };
+        let written = &self.client.forward.front;
+        let client = || self.client.addresses();
+        let copied = Copied::new(chosen.filtered, view, &self.worker, head, written, client);
         let task = Task {
             head,
             timeouts: &choice.timeouts,
@@ -61,11 +69,12 @@ impl Connection {
             body_limit: load_balancer.limits.body_bytes,
             deadline: choice.timeouts.request.map(|limit| Instant::now() + limit),
             upgrade: head.upgrade.is_some(),
+            accept,
             edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
             copied: copied.as_ref(),
         };
-        let asked = self.ask(pool, Attempts::new(choice, task));
-        match asked.await {
+        let attempts = Attempts::new(choice, task, pool, &self.client.registered.control);
+        match self.ask(attempts, body).await {
             Ok(next) => next,
             Err(answer) => {
                 self.answer_ourselves(&answer, head, task.client_timeouts)
@@ -74,39 +83,72 @@ impl Connection {
         }
     }
 
+    /// What a request's upgrade comes to where its endpoint speaks HTTP/2, which knows WebSockets (RFC 8441) and
+    /// no others: those are not asked for (RFC 9110 section 7.8 leaves that to us). Gives what its key is
+    /// answered with.
+    fn opening(&self, head: &mut RequestHead) -> Result<Option<WebSocketAccept>, Answer> {
+        let buf = self.client.buffer.filled();
+        let asked = head.upgrade.map(|protocols| protocols.of(buf));
+        if !asked.is_some_and(is_websocket) || head.method != Method::Get {
+            head.upgrade = None;
+            return Ok(None);
+        }
+        let key = |field: &&Field| {
+            field
+                .name
+                .of(buf)
+                .eq_ignore_ascii_case(b"sec-websocket-key")
+        };
+        let mut keys = self.client.fields.iter().filter(key);
+        let accept = match (keys.next(), keys.next()) {
+            (Some(key), None) => WebSocketAccept::to(key.value.of(buf)),
+            _ => None,
+        };
+        let none = "a WebSocket's opening has one Sec-WebSocket-Key, of 16 bytes in base64";
+        accept.map(Some).ok_or_else(|| Answer::new(400, none))
+    }
+
     /// Asks endpoints until one has answered; what the client is told where none has.
-    async fn ask(&mut self, pool: &Pool, mut attempts: Attempts<'_>) -> Result<Next, Answer> {
-        let mut answer = None;
-        // There once an endpoint is asked that may not speak HTTP/1.
-        let mut body = None;
+    /// `body` is there where they speak HTTP/2, or once one is asked that may.
+    async fn ask(
+        &mut self,
+        mut attempts: Attempts<'_>,
+        mut body: Option<Body>,
+    ) -> Result<Next, Answer> {
         loop {
-            // A request that took too long is answered, and acted on by nobody after that.
-            if let Some(late) = answer.take_if(|_| attempts.is_overdue(Instant::now())) {
-                return Err(late);
-            }
-            let Some((at, in_flight)) = attempts.pick(pool, &self.worker) else {
-                let none = || {
-                    Answer::new(503, "no endpoint of this backend takes new requests")
-                        .retry_after(1)
-                };
-                return Err(answer.unwrap_or_else(none));
-            };
-            if answer.is_some() {
-                self.worker.stats().retries.add(1);
-            }
-            match self.attempt(&mut attempts, &mut body, in_flight).await {
-                Tried::Over(next) => return Ok(next),
-                Tried::Again(why) => {
-                    attempts.asked(at);
-                    answer = Some(why);
-                }
-                Tried::Stale(why) => {
-                    attempts.asked_stale(at);
-                    answer = Some(why);
-                }
-                Tried::Failed(why) => return Err(why),
+            let in_flight = attempts.next(&self.worker)?;
+            let tried = self.attempt(&mut attempts, &mut body, in_flight).await;
+            if let Some(next) = attempts.note(tried)? {
+                return Ok(next);
             }
         }
+    }
+
+    async fn attempt(
+        &mut self,
+        attempts: &mut Attempts<'_>,
+        body: &mut Option<Body>,
+        in_flight: InFlight<Picked>,
+    ) -> Tried<Next> {
+        let (task, upstream) = (attempts.task, &in_flight.endpoint().0);
+        if body.is_none() && !task.upgrade && upstream.speaks_http2(false) {
+            *body = Some(Body::from(task.head.body));
+        }
+        if body.is_none() {
+            match self.connect(attempts, &in_flight).await {
+                // What it chose in its handshake was not known before.
+                Ok((stream, false)) if upstream.chose_http2(&stream) => {
+                    upstream.http2.adopt(stream);
+                }
+                Ok((stream, kept)) => {
+                    return self.exchange(attempts, stream, kept, in_flight).await;
+                }
+                Err(tried) => return tried,
+            }
+        }
+        let body = body.get_or_insert_with(|| Body::from(task.head.body));
+        // On the heap: where both sides speak HTTP/1 nothing of it is to be carried.
+        Box::pin(self.attempt_mixed(attempts, body, in_flight)).await
     }
 
     /// Writes the head for the endpoint.
@@ -138,95 +180,38 @@ impl Connection {
         self.client.forward.seal();
     }
 
-    async fn attempt(
-        &mut self,
-        attempts: &mut Attempts<'_>,
-        body: &mut Option<Body>,
-        in_flight: InFlight<Picked>,
-    ) -> Tried {
-        let control = Rc::clone(&self.client.registered.control);
-        control.cut.set(self.worker.shutdown() == Shutdown::Cut);
-        control.upstream.set(in_flight.endpoint().0.key);
-        let (task, upstream) = (attempts.task, &in_flight.endpoint().0);
-        if body.is_none() && upstream.speaks_http2(task.upgrade) {
-            *body = Some(Body::from(task.head.body));
-        }
-        let connected = match body {
-            Some(_) => None,
-            None => match self.connect(attempts, &in_flight).await {
-                // What it chose in its handshake was not known before.
-                Ok((stream, false)) if upstream.chose_http2(&stream) => {
-                    upstream.http2.adopt(stream);
-                    None
-                }
-                connected => Some(connected),
-            },
-        };
-        let tried = match connected {
-            Some(Ok((stream, kept))) => self.exchange(attempts, stream, kept, in_flight).await,
-            Some(Err(tried)) => tried,
-            None => {
-                let body = body.get_or_insert_with(|| Body::from(task.head.body));
-                // On the heap: where both sides speak HTTP/1 nothing of it is to be carried.
-                Box::pin(self.attempt_mixed(attempts, body, in_flight)).await
-            }
-        };
-        control.upstream.set(0);
-        control.cut.set(false);
-        tried
-    }
-
     /// A kept connection (`true`), or a new one.
     async fn connect(
         &mut self,
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
-    ) -> Result<(Transport, bool), Tried> {
+    ) -> Result<(Transport, bool), Tried<Next>> {
         let Picked(upstream, tells) = in_flight.endpoint();
-        let now = Instant::now();
         // Asked of the socket only where an endpoint wants to know.
         let told = tells.map(|version| (version, self.client.addresses()));
+        let whose = told.as_ref().map(|(_, client)| client);
         if attempts.may_reuse()
-            && let Some(stream) = upstream.reuse(now, told.as_ref().map(|(_, client)| client))
+            && let Some(stream) = upstream.reuse(Instant::now(), whose)
         {
             self.worker.stats().upstream_reuses.add(1);
             return Ok((stream, true));
         }
-        let left = attempts.connect_limit(now);
-        let connected = {
-            let offer = if attempts.task.upgrade {
-                Offer::Http1
-            } else {
-                Offer::Any
-            };
-            let connecting = upstream.connect_telling(told, offer, &self.worker.buffers);
-            let mut connecting = std::pin::pin!(tokio::time::timeout(left, connecting));
-            let control = &self.client.registered.control;
-            poll_fn(|cx| {
-                if control.cut.get() {
-                    return Poll::Ready(None);
-                }
-                connecting.as_mut().poll(cx).map(Some)
-            })
-            .await
+        let offer = if attempts.task.upgrade {
+            Offer::Http1
+        } else {
+            Offer::Any
         };
+        let connecting = upstream.connect_telling(told, offer, &self.worker.buffers);
+        let connecting = async { connecting.await.map_err(|_| unreachable()) };
+        let by = (&*self.worker, self.client.control());
+        // One that leaves meanwhile is noticed once there is a connection to pass its end on.
+        let connected = connected(attempts, by, in_flight, connecting, |_| Poll::Pending).await;
         match connected {
-            Some(Ok(Ok(stream))) => {
+            Ok(stream) => {
                 self.worker.stats().upstream_connects.add(1);
                 Ok((stream, false))
             }
-            None => {
-                in_flight.count_cut();
-                self.worker.stats().cut.add(1);
-                Err(self.cut_unsent())
-            }
-            Some(failed) => {
-                self.worker.stats().upstream_connect_failures.add(1);
-                let status = if failed.is_err() { 504 } else { 502 };
-                Err(Tried::Again(
-                    Answer::new(status, "the endpoint cannot be reached").retry_after(1),
-                ))
-            }
+            Err(failed) => Err(failed.tried(&self.worker, || Next::Close)),
         }
     }
 
@@ -236,7 +221,7 @@ impl Connection {
         stream: Transport,
         kept: bool,
         in_flight: InFlight<Picked>,
-    ) -> Tried {
+    ) -> Tried<Next> {
         let upstream = Rc::clone(&in_flight.endpoint().0);
         self.client.forward.rewind();
         self.client.out.reset();
@@ -263,15 +248,12 @@ impl Connection {
             }
             Ended::Failed(failure) => {
                 drop(exchange);
-                let stale = kept && matches!(failure, Failure::Unanswered(Unanswered::Closed));
-                if stale && sent == 0 {
+                let closed = matches!(failure, Failure::Unanswered(Unanswered::Closed));
+                if kept && closed && sent == 0 {
                     // It was given up before it was used, and the others are older.
                     upstream.close_idle();
                 }
-                match self.failed(attempts, failure, sent, seen) {
-                    Tried::Again(why) if stale => Tried::Stale(why),
-                    tried => tried,
-                }
+                self.failed(attempts, failure, (sent, kept, true), seen)
             }
         }
     }
@@ -282,7 +264,7 @@ impl Connection {
         link: super::exchange::Link,
         in_flight: InFlight<Picked>,
         idle: Option<Duration>,
-    ) -> Tried {
+    ) -> Tried<Next> {
         if let Some((mut endpoint, mut read)) = link.into_parts() {
             self.worker.stats().tunnels.add(1);
             let control = Rc::clone(&self.client.registered.control);
@@ -299,35 +281,23 @@ impl Connection {
         Tried::Over(Next::Close)
     }
 
-    /// What a failed attempt means: try again, tell the client, or break off.
+    /// What a failed attempt means: try again, tell the client, or break off. `sent`, `kept` and `replayable` are
+    /// those of [`Attempts::unanswered`].
     pub(super) fn failed(
         &mut self,
         attempts: &mut Attempts<'_>,
         failure: Failure,
-        sent: u64,
+        (sent, kept, replayable): (u64, bool, bool),
         seen: Seen,
-    ) -> Tried {
+    ) -> Tried<Next> {
         let stats = self.worker.stats();
         match failure {
             Failure::Unanswered(why) => {
                 stats.upstream_broken.add(1);
-                let answer = match &why {
-                    Unanswered::Closed => {
-                        Answer::new(502, "the endpoint closed the connection without an answer")
-                    }
-                    Unanswered::Broken(_) => {
-                        Answer::new(502, "the endpoint's answer is no valid response")
-                    }
-                    Unanswered::TimedOut => Answer::new(504, "the endpoint did not answer in time"),
-                };
                 if let Unanswered::Broken(why) = &why {
                     tracing::debug!(%why, "broken response");
                 }
-                if attempts.may_go_on(&why, sent) {
-                    Tried::Again(answer)
-                } else {
-                    Tried::Failed(answer)
-                }
+                attempts.unanswered(&why, sent, kept, replayable)
             }
             Failure::Truncated => {
                 stats.upstream_broken.add(1);
@@ -342,14 +312,7 @@ impl Connection {
                 })
             }
             Failure::Cut if seen != Seen::Nothing => self.break_off(seen),
-            Failure::Cut if sent == 0 => self.cut_unsent(),
-            Failure::Cut => Tried::Failed(
-                Answer::new(
-                    503,
-                    "the endpoint left before it answered; it may have acted on the request",
-                )
-                .retry_after(1),
-            ),
+            Failure::Cut => cut(&self.worker, sent, replayable),
             Failure::Malformed(fault) => {
                 self.client_fault(seen, Answer::new(fault.status(), fault.detail()))
             }
@@ -362,19 +325,9 @@ impl Connection {
         }
     }
 
-    /// The request was cut and nothing of it was sent: another endpoint may be asked whatever the method is
-    /// (Law 7), but where everything is ended by force.
-    pub(super) fn cut_unsent(&self) -> Tried {
-        if self.worker.shutdown() == Shutdown::Cut {
-            let answer = Answer::new(503, "this load balancer is stopping").retry_after(1);
-            return Tried::Failed(answer);
-        }
-        Tried::Again(Answer::new(503, "the endpoint was disabled").retry_after(1))
-    }
-
     /// Ends an exchange whose client has seen a part of a response, so that it cannot take it for a whole
     /// one. One that has seen all of it loses only what it was still sending.
-    fn break_off(&mut self, seen: Seen) -> Tried {
+    fn break_off(&mut self, seen: Seen) -> Tried<Next> {
         match seen {
             Seen::Whole if self.state.request_is_open() => {
                 Tried::Over(on(&mut self.state, Event::RequestBodyAbandoned))
@@ -384,7 +337,7 @@ impl Connection {
         }
     }
 
-    fn client_fault(&mut self, seen: Seen, answer: Answer) -> Tried {
+    fn client_fault(&mut self, seen: Seen, answer: Answer) -> Tried<Next> {
         self.worker.stats().refused.add(1);
         if seen == Seen::Interim {
             return Tried::Over(Next::Reset);

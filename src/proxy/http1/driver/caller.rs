@@ -1,8 +1,10 @@
 //! A client of HTTP/1 in an exchange with an endpoint that speaks something else.
 
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tokio::io::AsyncWrite;
 
 use super::super::{
     BodyDecoder, CHUNK_END, ClientConnection, Event, RequestBody, ResponseFraming, Version,
@@ -20,6 +22,8 @@ use crate::proxy::worker::Worker;
 pub(super) struct Body {
     decoder: BodyDecoder,
     replay: Replay,
+    /// The client was told to send it.
+    continued: bool,
 }
 
 impl Body {
@@ -44,6 +48,7 @@ impl From<RequestBody> for Body {
         Self {
             decoder: body.into(),
             replay: Replay::default(),
+            continued: false,
         }
     }
 }
@@ -63,6 +68,8 @@ pub(super) struct Http1Caller<'a> {
     data: Bytes,
     /// The response ends with what is being written.
     last: bool,
+    /// It has become a tunnel: bytes, and no more requests.
+    tunnel: bool,
 }
 
 impl<'a> Http1Caller<'a> {
@@ -85,6 +92,7 @@ impl<'a> Http1Caller<'a> {
             over: false,
             data: Bytes::new(),
             last: false,
+            tunnel: false,
         }
     }
 
@@ -97,6 +105,22 @@ impl<'a> Http1Caller<'a> {
         } else {
             Seen::Nothing
         }
+    }
+
+    /// What a tunnel's client has sent.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, CallerFault>> {
+        let Client { buffer, stream, .. } = &mut *self.client;
+        if buffer.is_empty() {
+            match ready!(buffer.poll_fill(stream, cx)) {
+                Ok(0) => return Poll::Ready(Ok(Piece::END)),
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Err(CallerFault::Gone)),
+            }
+        }
+        let data = Bytes::copy_from_slice(buffer.filled());
+        buffer.consume(data.len());
+        buffer.release_if_empty();
+        Poll::Ready(Ok(Piece::more(data)))
     }
 
     /// The piece that the unread bytes hold; `None` where they hold none.
@@ -135,6 +159,9 @@ impl Caller for Http1Caller<'_> {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, CallerFault>> {
+        if self.tunnel {
+            return self.poll_bytes(cx);
+        }
         if let Some(piece) = self.body.replay.next() {
             return Poll::Ready(Ok(piece));
         }
@@ -169,6 +196,25 @@ impl Caller for Http1Caller<'_> {
         if self.version == Version::Http11 {
             self.client.out.front.extend_from_slice(&head);
         }
+        Ok(())
+    }
+
+    fn proceed(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+        if std::mem::replace(&mut self.body.continued, true) {
+            return Ok(());
+        }
+        self.interim(head)
+    }
+
+    fn is_continued(&self) -> bool {
+        self.body.continued
+    }
+
+    fn switch(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+        self.begun = true;
+        self.tunnel = true;
+        on(self.state, Event::Switched);
+        self.client.out.front.extend_from_slice(&head);
         Ok(())
     }
 
@@ -226,10 +272,16 @@ impl Caller for Http1Caller<'_> {
         }
         self.data = Bytes::new();
         self.client.out.clear();
-        if std::mem::take(&mut self.last) {
-            self.over = true;
+        if !self.last {
+            return Poll::Ready(Ok(()));
+        }
+        if self.tunnel {
+            let closed = ready!(Pin::new(&mut self.client.stream).poll_shutdown(cx));
+            closed.map_err(|_| CallerFault::Gone)?;
+        } else {
             on(self.state, Event::ResponseFinished);
         }
+        (self.last, self.over) = (false, true);
         Poll::Ready(Ok(()))
     }
 
@@ -242,6 +294,10 @@ impl Caller for Http1Caller<'_> {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.tunnel {
+            // It is read from all the time.
+            return Poll::Pending;
+        }
         let silent = self.client.half_closed || !self.client.buffer.is_empty();
         if silent || !self.body.decoder.is_finished() {
             return Poll::Pending;

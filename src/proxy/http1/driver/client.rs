@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWrite;
 
 use super::super::{
     ClientFields, Field, HeadLimits, RequestFault, RequestHead, may_complete, parse_request,
@@ -16,7 +16,7 @@ use super::super::{
 use super::outgoing::Outgoing;
 use crate::model::{ClientTimeouts, Limits};
 use crate::proxy::buffer::Buffer;
-use crate::proxy::linger::{LINGER_SILENCE, LINGER_WHOLE};
+use crate::proxy::linger::{LINGER_SILENCE, linger};
 use crate::proxy::origin::Origin;
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
@@ -199,27 +199,9 @@ impl Client {
     /// Closes our side, then reads and drops what still comes, so that closing does not reset the
     /// connection and erase what the client has not read yet.
     pub(super) async fn linger(&mut self) {
-        if self.half_closed || self.stream.shutdown().await.is_err() {
-            return;
+        if !self.half_closed {
+            linger(&mut self.stream, &self.worker).await;
         }
-        let whole = Instant::now() + LINGER_WHOLE;
-        let mut deadline = Instant::now() + LINGER_SILENCE;
-        poll_fn(|cx| {
-            if self.worker.shutdown() == Shutdown::Cut {
-                return Poll::Ready(());
-            }
-            loop {
-                self.buffer.consume(self.buffer.filled().len());
-                match self.buffer.poll_fill(&mut self.stream, cx) {
-                    Poll::Ready(Ok(count)) if count > 0 => {
-                        deadline = whole.min(Instant::now() + LINGER_SILENCE);
-                    }
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return self.timer.poll_until(deadline, cx),
-                }
-            }
-        })
-        .await;
     }
 
     /// Makes the close that follows a reset, so that the client can tell that its response is not whole.

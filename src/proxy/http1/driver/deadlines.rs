@@ -4,8 +4,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::download::{CONTINUE_AFTER, Download};
-use super::exchange::{Ended, Exchange, Failure, Seen, Unanswered};
+use super::exchange::{Exchange, Seen};
 use super::upload::Upload;
+use crate::proxy::attempts::{Ended, Failure, Unanswered};
 
 /// Whose time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

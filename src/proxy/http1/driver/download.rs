@@ -7,9 +7,10 @@ use super::super::{
     AskedBy, Event, HeadLimits, ResponseContext, ResponseFraming, ResponseHead, Version,
     forward_response, parse_response,
 };
-use super::exchange::{Exchange, Failure, Kept, Unanswered};
+use super::exchange::{Exchange, Kept};
 use super::relay::BodyRelay;
 use super::upload::Upload;
+use crate::proxy::attempts::{Failure, Unanswered};
 
 /// How far the response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) enum Download {
 const MAX_INTERIM: u32 = 32;
 
 /// How long a client that waits for a 100 waits before we send it.
-pub(super) const CONTINUE_AFTER: Duration = Duration::from_secs(1);
+pub(in crate::proxy) const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 impl Exchange<'_> {
     /// Passes on what can be passed on; true where something has changed.

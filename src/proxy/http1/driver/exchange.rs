@@ -10,8 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::super::{
-    BodyFault, ClientConnection, Event, RequestBody, RequestHead, ResponseFraming, Reuse,
-    UpstreamEnd, after_response,
+    ClientConnection, Event, RequestBody, ResponseFraming, Reuse, UpstreamEnd, after_response,
 };
 use super::client::Client;
 use super::download::Download;
@@ -20,9 +19,9 @@ use super::relay::BodyRelay;
 use super::upload::Upload;
 use super::{closing, on};
 use crate::gate::InFlight;
-use crate::model::{ClientTimeouts, FieldEdits, RouteTimeouts};
+use crate::proxy::attempts::{Ended, Failure, Task};
 use crate::proxy::buffer::Buffer;
-use crate::proxy::mirror::{Copied, CopiedBody};
+use crate::proxy::mirror::CopiedBody;
 use crate::proxy::pick::Picked;
 use crate::proxy::transport::Transport;
 use crate::proxy::worker::Worker;
@@ -73,64 +72,6 @@ impl Link {
     pub(super) fn into_parts(self) -> Option<(Transport, Buffer)> {
         Some((self.stream?, self.buffer))
     }
-}
-
-/// What is the same for every attempt at a request.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proxy) struct Task<'a> {
-    pub(in crate::proxy) head: &'a RequestHead,
-    pub(in crate::proxy) timeouts: &'a RouteTimeouts,
-    pub(in crate::proxy) client_timeouts: &'a ClientTimeouts,
-    pub(in crate::proxy) body_limit: Option<u64>,
-    /// When the request as a whole is over its time.
-    pub(in crate::proxy) deadline: Option<Instant>,
-    /// An upgrade is asked of the endpoint.
-    pub(in crate::proxy) upgrade: bool,
-    /// What the route changes of the response's fields.
-    pub(in crate::proxy) edits: Option<&'a FieldEdits>,
-    /// It is to be copied.
-    pub(in crate::proxy) copied: Option<&'a Copied<'a>>,
-}
-
-/// How an attempt ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// Both sides are over; the connection's state says what comes next.
-    Finished,
-    /// The endpoint switched protocols, and the client knows: what follows is a tunnel.
-    Switched,
-    /// It went wrong.
-    Failed(Failure),
-}
-
-/// What went wrong.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// No response came. The client has seen nothing of it.
-    Unanswered(Unanswered),
-    /// The response broke off, and the client has seen its head.
-    Truncated,
-    /// The client went away, or takes nothing any more.
-    ClientGone,
-    /// The request's body is malformed.
-    Malformed(BodyFault),
-    /// The request's body is longer than allowed.
-    TooLong,
-    /// The request's body took too long.
-    BodyTimedOut,
-    /// The exchange was ended by force.
-    Cut,
-}
-
-/// Why no response came.
-#[derive(Debug)]
-pub(in crate::proxy) enum Unanswered {
-    /// The endpoint closed or reset the connection.
-    Closed,
-    /// What it sent is no response.
-    Broken(String),
-    /// It took too long.
-    TimedOut,
 }
 
 /// What the client has seen of the response.

@@ -6,16 +6,15 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use super::super::{Event, RequestBody};
-use super::attempt::Tried;
-use super::attempts::Attempts;
+use super::super::{Next, RequestBody};
+use super::Connection;
 use super::caller::{Body, Http1Caller};
-use super::exchange::{Failure, Seen, Unanswered};
-use super::{Connection, on};
+use super::exchange::Seen;
 use crate::gate::InFlight;
-use crate::proxy::exchange::{self, Ended, Exchange, LinkFault, Outbound};
+use crate::proxy::attempts::{Attempts, Ended, Failure, Task, Tried, connected};
+use crate::proxy::exchange::{self, Exchange, Link, Outbound};
 use crate::proxy::pick::Picked;
-use crate::proxy::respond::Answer;
+use crate::proxy::tunnel;
 
 impl Connection {
     /// One attempt; `body` is the request's over all of them.
@@ -24,103 +23,89 @@ impl Connection {
         attempts: &mut Attempts<'_>,
         body: &mut Body,
         in_flight: InFlight<Picked>,
-    ) -> Tried {
-        if attempts.task.upgrade {
-            // Its 101 would have to be made of a 200, and its key answered, by a proxy that speaks for neither.
-            return Tried::Failed(Answer::new(
-                501,
-                "endpoints that speak HTTP/2 are asked for WebSockets by clients of HTTP/2 only",
-            ));
-        }
+    ) -> Tried<Next> {
         body.rewind();
-        let Picked(upstream, tells) = in_flight.endpoint().clone();
-        let told = tells.map(|version| (version, self.client.addresses()));
         let head = std::mem::take(&mut self.client.forward.front);
-        let outbound = Outbound {
-            protocol: upstream.protocol(),
-            head: &head,
-            chunked: attempts.task.head.body == RequestBody::Chunked,
-            upgrade: false,
-        };
-        let ends = body.is_ended();
-        let limit = attempts.connect_limit(Instant::now());
-        let worker = Rc::clone(&self.worker);
-        let connected = {
-            let connecting = exchange::connect(&worker, &upstream, &outbound, told, ends);
-            let mut connecting = std::pin::pin!(tokio::time::timeout(limit, connecting));
-            let control = self.client.control();
-            poll_fn(|cx| {
-                if control.cut.get() {
-                    return Poll::Ready(None);
-                }
-                connecting.as_mut().poll(cx).map(Some)
-            })
-            .await
-        };
-        let tried = match connected {
-            Some(Ok(Some(link))) => {
-                let control = Rc::clone(&self.client.registered.control);
-                let version = attempts.task.head.version;
-                let mut timer = std::mem::take(&mut self.client.timer);
-                let (client, state) = (&mut self.client, &mut self.state);
-                let mut caller = Http1Caller::new(client, state, &worker, version, body);
-                let mut exchange = Exchange::new(
-                    (&mut caller, &mut timer),
-                    (&worker, &control),
-                    attempts.task,
-                    (link, ends),
-                    in_flight,
-                    Instant::now(),
-                );
-                let ended = poll_fn(|cx| exchange.poll(cx)).await;
-                let seen = caller.seen();
-                self.client.timer = timer;
-                self.mixed_end(attempts, body.can_rewind(), ended, seen)
-            }
-            None => {
-                in_flight.count_cut();
-                worker.stats().cut.add(1);
-                self.cut_unsent()
-            }
-            Some(failed) => {
-                worker.stats().upstream_connect_failures.add(1);
-                let status = if failed.is_err() { 504 } else { 502 };
-                Tried::Again(Answer::new(status, "the endpoint cannot be reached").retry_after(1))
-            }
-        };
+        let reached = self.reach(attempts, body, &head, &in_flight).await;
         self.client.forward.front = head;
-        tried
+        let link = match reached {
+            Ok(link) => link,
+            Err(tried) => return tried,
+        };
+        match self
+            .exchange_mixed(attempts.task, body, link, in_flight)
+            .await
+        {
+            Ok(next) => Tried::Over(next),
+            Err((failure, seen)) => {
+                // Some of it may have been acted on, but where the endpoint itself says that none was.
+                let what = (1, false, body.can_rewind());
+                self.failed(attempts, failure, what, seen)
+            }
+        }
     }
 
-    /// What the end of an attempt means.
-    fn mixed_end(
+    /// The exchange, and the tunnel that may follow; what comes next, or what went wrong and what the client has
+    /// seen of it.
+    async fn exchange_mixed(
         &mut self,
-        attempts: &mut Attempts<'_>,
-        can_rewind: bool,
-        ended: Ended,
-        seen: Seen,
-    ) -> Tried {
-        let sent = match ended {
-            Ended::Unanswered(LinkFault::Unprocessed) if can_rewind => 0,
-            _ => 1,
-        };
-        let failure = match ended {
-            Ended::Finished | Ended::Switched => return Tried::Over(self.state.next()),
-            Ended::Unanswered(LinkFault::Broken(why)) => {
-                Failure::Unanswered(Unanswered::Broken(why))
+        task: Task<'_>,
+        body: &mut Body,
+        link: Link,
+        in_flight: InFlight<Picked>,
+    ) -> Result<Next, (Failure, Seen)> {
+        let worker = Rc::clone(&self.worker);
+        let control = Rc::clone(&self.client.registered.control);
+        // The exchange borrows it beside the rest of the connection.
+        let mut timer = std::mem::take(&mut self.client.timer);
+        let ends = body.is_ended() || task.upgrade;
+        let (client, state) = (&mut self.client, &mut self.state);
+        let mut caller = Http1Caller::new(client, state, &worker, task.head.version, body);
+        let mut exchange = Exchange::new(
+            (&mut caller, &mut timer),
+            (&worker, &control),
+            task,
+            (link, ends),
+            in_flight,
+            Instant::now(),
+        );
+        let ended = match poll_fn(|cx| exchange.poll(cx)).await {
+            Ended::Finished => Ok(None),
+            Ended::Switched => Ok(Some(exchange.tunnel(task.timeouts.tunnel_idle).await)),
+            Ended::Failed(failure) => {
+                drop(exchange);
+                Err((failure, caller.seen()))
             }
-            Ended::Unanswered(_) => Failure::Unanswered(Unanswered::Closed),
-            Ended::TimedOut => Failure::Unanswered(Unanswered::TimedOut),
-            Ended::Truncated => Failure::Truncated,
-            Ended::ClientGone => Failure::ClientGone,
-            Ended::Malformed(fault) => Failure::Malformed(fault),
-            Ended::TooLong => Failure::TooLong,
-            Ended::BodyTimedOut => Failure::BodyTimedOut,
-            Ended::Cut => Failure::Cut,
         };
-        if seen == Seen::Nothing && !can_rewind && self.state.request_is_open() {
-            on(&mut self.state, Event::RequestBodyAbandoned);
-        }
-        self.failed(attempts, failure, sent, seen)
+        self.client.timer = timer;
+        Ok(match ended? {
+            None => self.state.next(),
+            Some(tunnel::Ended::Closed) => Next::Close,
+            Some(_) => Next::Reset,
+        })
+    }
+
+    /// A connection to the endpoint, or a stream on one, with the request's head on it.
+    async fn reach(
+        &mut self,
+        attempts: &Attempts<'_>,
+        body: &Body,
+        head: &[u8],
+        in_flight: &InFlight<Picked>,
+    ) -> Result<Link, Tried<Next>> {
+        let Picked(upstream, tells) = in_flight.endpoint().clone();
+        let told = tells.map(|version| (version, self.client.addresses()));
+        let outbound = Outbound {
+            protocol: upstream.protocol(),
+            head,
+            chunked: attempts.task.head.body == RequestBody::Chunked,
+            upgrade: attempts.task.upgrade,
+        };
+        // The stream of a WebSocket goes on behind its opening.
+        let ends = body.is_ended() && !attempts.task.upgrade;
+        let connecting = exchange::connect(&self.worker, &upstream, &outbound, told, ends);
+        let by = (&*self.worker, self.client.control());
+        let connected = connected(attempts, by, in_flight, connecting, |_| Poll::Pending).await;
+        connected.map_err(|failed| failed.tried(&self.worker, || Next::Close))
     }
 }

@@ -3,7 +3,6 @@
 //! here they meet sockets.
 
 mod attempt;
-mod attempts;
 mod caller;
 mod client;
 mod deadlines;
@@ -29,8 +28,8 @@ use crate::proxy::worker::{Registered, Shutdown, Site, View, Worker};
 use client::{Client, HeadRead};
 
 pub(in crate::proxy) use attempt::request_id;
-pub(in crate::proxy) use attempts::Attempts;
-pub(in crate::proxy) use exchange::{Kept, Task, Unanswered};
+pub(in crate::proxy) use download::CONTINUE_AFTER;
+pub(in crate::proxy) use exchange::Kept;
 pub(in crate::proxy) use outgoing::Outgoing;
 
 /// One client connection and what serves it.
@@ -89,7 +88,8 @@ impl Connection {
             ..
         } = self.client;
         let socket = http2::Socket::new(stream, buffer, Rc::clone(&self.worker));
-        let client = http2::Client::new(self.worker, addresses, self.port, told);
+        let control = &registered.control;
+        let client = http2::Client::new(self.worker, control, addresses, self.port, told);
         Box::pin(http2::serve(socket, Rc::new(client), registered))
     }
 

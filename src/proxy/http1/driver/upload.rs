@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 
 use super::super::Event;
 use super::download::Download;
-use super::exchange::{Exchange, Failure, Unanswered};
+use super::exchange::Exchange;
+use crate::proxy::attempts::{Failure, Unanswered};
 
 /// How far the request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,62 @@
+//! How an attempt ended, as every exchange says it, and what a client is told of one that was not answered.
+
+use crate::proxy::http1::BodyFault;
+use crate::proxy::respond::Answer;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(in crate::proxy) enum Ended {
+    /// Both sides are over.
+    Finished,
+    /// The endpoint switched protocols, and the client knows, or will: what follows is a tunnel.
+    Switched,
+    /// It went wrong.
+    Failed(Failure),
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(in crate::proxy) enum Failure {
+    /// No response came. The client has seen nothing of it.
+    Unanswered(Unanswered),
+    /// The response broke off, and the client has seen its head.
+    Truncated,
+    /// The client went away, or takes nothing any more.
+    ClientGone,
+    /// The request's body is malformed.
+    Malformed(BodyFault),
+    /// The request's body is longer than allowed.
+    TooLong,
+    /// The request's body took too long.
+    BodyTimedOut,
+    /// The exchange was ended by force.
+    Cut,
+}
+
+/// Why no response came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::proxy) enum Unanswered {
+    /// The endpoint closed or reset the connection; it may have acted on what it got.
+    #[error("the endpoint closed the connection without an answer")]
+    Closed,
+    /// The endpoint says that it has done nothing with the request (RFC 9113 section 8.7).
+    #[error("the endpoint takes no more requests")]
+    Unprocessed,
+    /// What it sent is no response; why is for the log.
+    #[error("the endpoint's answer is no valid response")]
+    Broken(String),
+    /// It took too long.
+    #[error("the endpoint did not answer in time")]
+    TimedOut,
+}
+
+impl Unanswered {
+    /// What the client is told, where nobody else is asked.
+    pub(in crate::proxy) fn answer(&self) -> Answer {
+        match self {
+            Self::Closed | Self::Broken(_) => Answer::new(502, self.to_string()),
+            Self::Unprocessed => Answer::new(503, self.to_string()).retry_after(1),
+            Self::TimedOut => Answer::new(504, self.to_string()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What an attempt that was not answered means, and what its client is told.
+
+use super::{Unanswered, may_go_on};
+use crate::model::Limits;
+use crate::proxy::http1::{HeadLimits, RequestHead, parse_request};
+
+fn head(request: &str) -> RequestHead {
+    let text = format!("{request}\r\nHost: a\r\n\r\n");
+    let limits = HeadLimits::from(&Limits::default());
+    let parsed = parse_request(text.as_bytes(), &limits, &mut Vec::new());
+    parsed.unwrap().unwrap().0
+}
+
+#[test]
+fn what_was_not_looked_at_is_asked_again_and_else_only_what_may_come_twice() {
+    let get = "GET / HTTP/1.1";
+    let upload = "PUT / HTTP/1.1\r\nContent-Length: 5";
+    let upgrade = "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket";
+    let broken = Unanswered::Broken("x".to_owned());
+    for (request, resends, why, sent, want) in [
+        // Nothing was sent, or nothing was looked at: whatever it is, however often.
+        (upload, 0, Unanswered::Closed, 0, true),
+        (upload, 0, Unanswered::Unprocessed, 1, true),
+        (upgrade, 0, Unanswered::Unprocessed, 1, true),
+        // It was sent: where twice is as good as once, without a body, and as often as is allowed.
+        (get, 1, Unanswered::Closed, 1, true),
+        (get, 1, broken.clone(), 1, true),
+        (get, 0, Unanswered::Closed, 1, false),
+        (upload, 1, Unanswered::Closed, 1, false),
+        (upgrade, 1, Unanswered::Closed, 1, false),
+        ("POST / HTTP/1.1", 1, Unanswered::Closed, 1, false),
+        // Who has waited once does not wait again.
+        (get, 1, Unanswered::TimedOut, 1, false),
+    ] {
+        let mut left = resends;
+        let got = may_go_on(&head(request), &why, sent, &mut left);
+        assert_eq!(got, want, "{request} {why:?}");
+        let spent = want && sent > 0 && why != Unanswered::Unprocessed;
+        assert_eq!(resends - left, u32::from(spent), "{request} {why:?}");
+    }
+}
+
+#[test]
+fn who_may_come_again_is_told_so() {
+    let broken = Unanswered::Broken("for the log".to_owned());
+    for (why, status, again) in [
+        (Unanswered::Closed, 502, None),
+        (broken, 502, None),
+        (Unanswered::Unprocessed, 503, Some(1)),
+        (Unanswered::TimedOut, 504, None),
+    ] {
+        let answer = why.answer();
+        assert_eq!((answer.status, answer.retry_after), (status, again));
+        assert!(!answer.detail.contains("for the log"));
+    }
+}

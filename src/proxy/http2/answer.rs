@@ -1,0 +1,49 @@
+//! What a client that speaks HTTP/2 is told in an endpoint's place: by HTTP's status, or in gRPC's own words.
+
+use bytes::Bytes;
+use h2::Reason;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+
+use super::response::response_for_client;
+use super::stream::Stream;
+use crate::proxy::exchange::{Caller, Piece, Then, grpc_status, grpc_trailers};
+use crate::proxy::respond::Answer;
+
+impl Stream {
+    /// Sends a response of our own in place of an endpoint's.
+    pub(super) fn answer(&mut self, answer: &Answer) {
+        if self.grpc {
+            self.answer_call(answer);
+            return;
+        }
+        self.client.worker.count_response(answer.status);
+        let mut text = Vec::with_capacity(512);
+        answer.write(true, false, &mut text);
+        let end = memchr::memmem::find(&text, b"\r\n\r\n").map_or(text.len(), |at| at + 4);
+        let content = Bytes::from(text.split_off(end));
+        let Ok(response) = response_for_client(text) else {
+            return self.caller.reset(Reason::INTERNAL_ERROR);
+        };
+        let ends = self.no_body || content.is_empty();
+        // Fails only where the client is gone.
+        let begun = self.caller.respond(response, ends);
+        if begun.is_ok() && !ends {
+            let then = Then::End;
+            let _ = self.caller.send(Piece {
+                data: content,
+                then,
+            });
+        }
+    }
+
+    /// In gRPC's own words: a response of nothing but trailers.
+    fn answer_call(&mut self, answer: &Answer) {
+        self.client.worker.count_response(200);
+        let mut response = http::Response::new(());
+        let headers = response.headers_mut();
+        *headers = grpc_trailers(grpc_status(answer.status), &answer.detail);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let _ = self.caller.respond(response, true);
+    }
+}

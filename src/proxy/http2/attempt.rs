@@ -1,0 +1,174 @@
+//! One attempt at one request of a client that speaks HTTP/2: from a connection to what the exchange on it comes
+//! to.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::time::Instant;
+
+use h2::Reason;
+
+use super::stream::Stream;
+use crate::gate::InFlight;
+use crate::proxy::attempts::{Attempts, Ended, Failure, Tried, Unanswered, connected, cut};
+use crate::proxy::exchange::{self, Caller, Exchange, Link, Messages, Outbound, grpc_trailers};
+use crate::proxy::pick::Picked;
+use crate::proxy::respond::Answer;
+use crate::proxy::tunnel;
+
+/// What is known of an attempt that failed.
+struct Failed {
+    failure: Failure,
+    /// Bytes of the request that may have reached the endpoint.
+    sent: u64,
+    /// It was made on a connection that was there before.
+    kept: bool,
+    messages: Option<Messages>,
+}
+
+impl Stream {
+    /// One attempt at the request.
+    pub(super) async fn attempt(
+        &mut self,
+        outbound: &Outbound<'_>,
+        attempts: &mut Attempts<'_>,
+        in_flight: InFlight<Picked>,
+    ) -> Tried<()> {
+        self.caller.rewind();
+        match self.connect(outbound, attempts, &in_flight).await {
+            Ok(link) => self.exchange(outbound, attempts, link, in_flight).await,
+            Err(tried) => tried,
+        }
+    }
+
+    /// A connection with the request's head on it, and whether it was kept from before.
+    async fn connect(
+        &mut self,
+        outbound: &Outbound<'_>,
+        attempts: &Attempts<'_>,
+        in_flight: &InFlight<Picked>,
+    ) -> Result<(Link, bool), Tried<()>> {
+        let worker = &*self.client.worker;
+        let Picked(upstream, tells) = in_flight.endpoint().clone();
+        let told = tells.map(|version| (version, self.client.addresses));
+        // The stream of a WebSocket goes on behind its opening.
+        let ends = self.caller.is_ended() && !outbound.upgrade;
+        if attempts.may_reuse()
+            && let Some(reused) = exchange::reuse(worker, &upstream, outbound, told, ends)
+        {
+            return Ok(reused);
+        }
+        let connecting = exchange::connect(worker, &upstream, outbound, told, ends);
+        let by = (worker, &*self.exchanging.control);
+        let caller = &mut self.caller;
+        let connected = connected(attempts, by, in_flight, connecting, |cx| {
+            caller.poll_gone(cx)
+        });
+        let connected = connected.await;
+        connected
+            .map(|link| (link, false))
+            .map_err(|failed| failed.tried(worker, || self.client.count_given_up()))
+    }
+
+    async fn exchange(
+        &mut self,
+        outbound: &Outbound<'_>,
+        attempts: &mut Attempts<'_>,
+        (link, kept): (Link, bool),
+        in_flight: InFlight<Picked>,
+    ) -> Tried<()> {
+        let upstream = Rc::clone(&in_flight.endpoint().0);
+        let client = Rc::clone(&self.client);
+        let control = Rc::clone(&self.exchanging.control);
+        let ends = self.caller.is_ended() || outbound.upgrade;
+        let mut exchange = Exchange::new(
+            (&mut self.caller, &mut self.timer),
+            (&client.worker, &control),
+            attempts.task,
+            (link, ends),
+            in_flight,
+            Instant::now(),
+        );
+        exchange.messages = self.grpc.then(Messages::default);
+        let failure = match poll_fn(|cx| exchange.poll(cx)).await {
+            Ended::Finished => return Tried::Over(()),
+            Ended::Switched => {
+                let idle = attempts.task.timeouts.tunnel_idle;
+                // On the heap while it lasts: requests are to carry nothing of it.
+                if Box::pin(exchange.tunnel(idle)).await != tunnel::Ended::Closed {
+                    self.caller.reset(Reason::CANCEL);
+                }
+                return Tried::Over(());
+            }
+            Ended::Failed(failure) => failure,
+        };
+        let (sent, messages) = (exchange.sent(), exchange.messages);
+        drop(exchange);
+        let closed = matches!(failure, Failure::Unanswered(Unanswered::Closed));
+        if kept && closed && sent == 0 {
+            // It was given up before it was used, and the others are older.
+            upstream.close_idle();
+        }
+        let failed = Failed {
+            failure,
+            sent,
+            kept,
+            messages,
+        };
+        self.failed(attempts, failed)
+    }
+
+    /// What a failed attempt means: try again, tell the client, or break off.
+    fn failed(&mut self, attempts: &mut Attempts<'_>, failed: Failed) -> Tried<()> {
+        let worker = Rc::clone(&self.client.worker);
+        let stats = worker.stats();
+        let replayable = self.caller.can_rewind();
+        match failed.failure {
+            Failure::Unanswered(why) => {
+                stats.upstream_broken.add(1);
+                if let Unanswered::Broken(why) = &why {
+                    tracing::debug!(%why, "broken response");
+                }
+                attempts.unanswered(&why, failed.sent, failed.kept, replayable)
+            }
+            Failure::Truncated => {
+                stats.upstream_broken.add(1);
+                self.break_off(failed.messages, "the response broke off")
+            }
+            Failure::ClientGone => {
+                stats.client_gone.add(1);
+                if !self.caller.has_begun() {
+                    self.client.count_given_up();
+                }
+                self.caller.reset(Reason::CANCEL);
+                Tried::Over(())
+            }
+            Failure::Cut if self.caller.has_begun() => {
+                self.break_off(failed.messages, "the endpoint left")
+            }
+            Failure::Cut => cut(&worker, failed.sent, replayable),
+            Failure::Malformed(fault) => self.fault(Answer::new(fault.status(), fault.detail())),
+            Failure::TooLong => self.fault(Answer::new(413, "the body is longer than allowed")),
+            Failure::BodyTimedOut => self.fault(Answer::new(408, "the body took too long")),
+        }
+    }
+
+    /// Ends a response that has begun, so that nobody takes it for a whole one: gRPC between two messages by a
+    /// status, all else by a reset.
+    fn break_off(&mut self, messages: Option<Messages>, why: &str) -> Tried<()> {
+        const UNAVAILABLE: u16 = 14;
+        let between = messages.is_some_and(|messages| messages.at_boundary());
+        if !between || self.caller.end(grpc_trailers(UNAVAILABLE, why)).is_err() {
+            self.caller.reset(Reason::INTERNAL_ERROR);
+        }
+        Tried::Over(())
+    }
+
+    fn fault(&mut self, answer: Answer) -> Tried<()> {
+        self.client.worker.stats().refused.add(1);
+        if self.caller.has_begun() {
+            self.caller.reset(Reason::INTERNAL_ERROR);
+            return Tried::Over(());
+        }
+        Tried::Failed(answer)
+    }
+}
