@@ -25,10 +25,10 @@ test-kubernetes: apiserver e2e
 soak: deps
 	LASTCALL_SOAK=1 $(CARGO_TEST) --test proxy --test traffic -- --test-threads=1 --nocapture
 
-## bench: what the gate and the router cost; CPU per request against HAProxy and nginx, in one run
+## bench: what balancers, gate and router cost; CPU per request against HAProxy and nginx, in one run
 bench:
 	tests/install.sh bench
-	$(CARGO) bench --bench gate --bench router
+	$(CARGO) bench --bench balance --bench gate --bench router
 	$(CARGO) bench --bench yardstick
 
 deps:

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backend_metrics;
 use super::certificates;
 use super::exposition::{Families, Family, flag, float};
 use crate::model::Snapshot;
@@ -35,6 +36,7 @@ pub(super) fn encode(scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
     listeners(&mut families, &scrape.data_plane.listeners);
     certificates::expiry(&mut families, &scrape.snapshot);
     data_plane(&mut families, &scrape.data_plane);
+    backend_metrics::backends(&mut families, &scrape.data_plane.backends);
     drains(&mut families, &scrape.drains);
     if let Some(totals) = &scrape.cluster {
         cluster(&mut families, totals);
@@ -342,6 +344,7 @@ pub(super) mod tests {
     use crate::admin::test_parts::{backend, endpoint};
     use crate::model::ObjectName;
     use crate::model::report::IN_SERVICE;
+    use crate::model::totals::BackendTotals;
 
     /// A scrape in which every family has a metric.
     pub(in crate::admin) fn full_scrape() -> Scrape {
@@ -362,6 +365,14 @@ pub(super) mod tests {
                     listener: "http".to_owned(),
                     connections_open: 3,
                     connections_total: 7,
+                }],
+                backends: vec![BackendTotals {
+                    name: ObjectName::new("shop", "api"),
+                    queued: 3,
+                    waited: 9,
+                    waited_for: Duration::from_millis(1500),
+                    refused: 4,
+                    retries_denied: 2,
                 }],
                 responses: [0, 5, 0, 1, 0],
                 refused: vec![("bad_head", 2)],
@@ -399,6 +410,11 @@ pub(super) mod tests {
             r#"lastcall_tls_handshakes_total{result="resumed"} 4"#,
             r#"lastcall_certificate_expiry_timestamp_seconds{load_balancer="default/shop",listener="https",certificate="shop-tls"} 2000000000"#,
             r#"lastcall_tcp_connections_ended_total{end="closed"} 4"#,
+            r#"lastcall_queue_length{namespace="shop",backend="api"} 3"#,
+            r#"lastcall_queued_total{namespace="shop",backend="api"} 9"#,
+            r#"lastcall_queue_wait_seconds_total{namespace="shop",backend="api"} 1.5"#,
+            r#"lastcall_limit_refused_total{namespace="shop",backend="api"} 4"#,
+            r#"lastcall_retries_denied_total{namespace="shop",backend="api"} 2"#,
             r#"lastcall_endpoint_in_flight{namespace="default",backend="web",endpoint="10.0.0.7:80"} 12"#,
             r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="draining"} 1"#,
             r#"lastcall_endpoint_state{namespace="default",backend="web",endpoint="10.0.0.7:80",state="in_service"} 0"#,

@@ -4,6 +4,7 @@
 //!
 //! It owns nothing that it shows: `app` passes in the parts behind the traits of [`parts`].
 
+mod backend_metrics;
 mod certificates;
 mod change;
 #[cfg(test)]

@@ -9,6 +9,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::backend_limits::BackendLimits;
+use super::balance::Balance;
 use super::draining::ConnectionDrainingOverride;
 use super::status::BackendStatus;
 use super::tls::BackendTls;
@@ -99,6 +101,10 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
         "self.protocol != 'TCP' || !has(self.timeouts) || !(has(self.timeouts.request) || has(self.timeouts.responseHead) || has(self.timeouts.backendIdle))")
         .message("request, responseHead and backendIdle are for HTTP: with protocol TCP only connect and tunnelIdle count")
         .field_path(".timeouts"),
+    validation = Rule::new(
+        "self.protocol != 'TCP' || !has(self.balance.hash) || has(self.balance.hash.source)")
+        .message("header and cookie are for HTTP: of a TCP connection only the source is known, so write hash: {source: true}")
+        .field_path(".balance.hash"),
 )]
 pub struct BackendSpec {
     /// The endpoints of a Service, by its EndpointSlices.
@@ -130,6 +136,9 @@ pub struct BackendSpec {
     /// How an endpoint is chosen.
     #[serde(default)]
     pub balance: Balance,
+    /// How much its endpoints take at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Box<BackendLimits>>,
     /// How its endpoints leave: each field overrides the LoadBalancer's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_draining: Option<ConnectionDrainingOverride>,
@@ -244,24 +253,4 @@ pub enum AdminState {
     Draining,
     /// Takes no new work; what it has is cut.
     Disabled,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(inline)]
-pub struct Balance {
-    /// The rule an endpoint is chosen by.
-    pub policy: BalancePolicy,
-}
-
-/// RoundRobin takes each in turn, by weight. LeastRequest takes the less busy of two at random.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
-pub enum BalancePolicy {
-    /// Each in turn, by weight.
-    #[default]
-    RoundRobin,
-    /// The less busy of two at random, by requests in flight over weight.
-    LeastRequest,
 }

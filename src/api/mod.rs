@@ -5,6 +5,8 @@
 //! (Law 4), so the two doors cannot differ. A field that is not served is not here.
 
 pub mod backend;
+pub mod backend_limits;
+pub mod balance;
 pub mod crd;
 pub mod draining;
 pub mod duration;
@@ -13,6 +15,7 @@ pub mod load_balancer;
 pub mod pods;
 pub mod pre_stop;
 pub mod protection;
+pub mod retry_budget;
 pub mod route_match;
 pub mod status;
 pub mod tls;

@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::GatewayDuration;
+use super::retry_budget::RetryBudget;
 
 /// How long an endpoint may take. On a route each field wins over the Backend's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -47,4 +48,8 @@ pub struct Retry {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10))]
     pub attempts: Option<u32>,
+    /// How many of the requests may be such further attempts. A route's is taken whole in place of the
+    /// Backend's. No bound where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Box<RetryBudget>>,
 }

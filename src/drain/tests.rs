@@ -92,6 +92,8 @@ fn snapshot(ports: &[u16], draining: DrainPolicy) -> Arc<Snapshot> {
         draining,
         tls: UpstreamTls::No,
         send_proxy: None,
+        slow_start: None,
+        limits: None,
     };
     Arc::new(Snapshot {
         backends: vec![backend],

@@ -4,6 +4,7 @@
 //! [`drain`] decides what an endpoint's gate does and when it counts as drained; [`release`] decides
 //! when a hold is let go, [`grace`] how long a pod may be held at all. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
 
+pub mod balance;
 pub mod drain;
 pub mod expression;
 pub mod filter;
@@ -19,6 +20,7 @@ pub mod target;
 pub mod tls;
 pub mod totals;
 
+pub use balance::{BackendLimits, HashBy, Policy, QueueLimits, RetryBudget};
 pub use expression::{Expression, ExpressionFault};
 pub use filter::{
     FieldEdits, Filters, LimitPer, Mirror, PathChange, RateLimit, Redirect, Rewrite, Scheme,
@@ -27,7 +29,7 @@ pub use identity::{EndpointId, Member, ObjectName};
 pub use route::{Match, NamedPattern, PathPattern, Route, ValuePattern};
 pub use snapshot::{
     AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointProtocol, EndpointSpec, HostPattern,
-    LastEndpoint, Limits, Listener, LoadBalancer, Policy, Protocol, Retry, RouteTimeouts, Snapshot,
+    LastEndpoint, Limits, Listener, LoadBalancer, Protocol, Retry, RouteTimeouts, Snapshot,
     Stopping, UpstreamTls, WeightedBackend,
 };
 pub use stream::{ProxyVersion, StreamRoutes};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::balance::{BackendLimits, Policy, RetryBudget};
 use super::identity::{EndpointId, ObjectName};
 use super::route::Route;
 use super::stream::{ProxyVersion, StreamRoutes};
@@ -176,11 +177,16 @@ impl Default for RouteTimeouts {
 pub struct Retry {
     /// Further attempts for an idempotent request that was sent and got no answer.
     pub attempts: u32,
+    /// How many of the requests may be such attempts; any where absent.
+    pub budget: Option<RetryBudget>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 1 }
+        Self {
+            attempts: 1,
+            budget: None,
+        }
     }
 }
 
@@ -247,6 +253,10 @@ pub struct Backend {
     pub protocol: EndpointProtocol,
     /// How one is chosen.
     pub policy: Policy,
+    /// How long an endpoint that comes while others serve takes to get its whole share.
+    pub slow_start: Option<Duration>,
+    /// How much each endpoint takes at once; all there is where absent.
+    pub limits: Option<BackendLimits>,
     /// The Backend's own admin state; an endpoint's own, where not Enabled, wins.
     pub admin_state: AdminState,
     /// How its endpoints leave: the Backend's own fields over those of its LoadBalancers.
@@ -336,16 +346,6 @@ pub enum EndpointProtocol {
     Negotiated,
     /// Bytes.
     Bytes,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Policy {
-    /// Smooth weighted round robin (nginx's).
-    #[default]
-    RoundRobin,
-    /// The less busy of two random choices, by live in-flight over weight.
-    LeastRequest,
 }
 
 /// What an operator wants of an endpoint or a Backend (Rackspace's node conditions).

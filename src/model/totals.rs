@@ -13,6 +13,8 @@ pub struct DataPlaneTotals {
     pub workers: u64,
     /// By listener.
     pub listeners: Vec<ListenerTotals>,
+    /// By Backend, of those that have limits, a retry budget, keys or a slow start.
+    pub backends: Vec<BackendTotals>,
     /// Responses sent to clients by status class: 1xx is the first, 5xx the last.
     pub responses: [u64; 5],
     /// Attempts beyond the first of a request.
@@ -68,6 +70,23 @@ pub struct ListenerTotals {
     pub connections_open: u64,
     /// Client connections accepted.
     pub connections_total: u64,
+}
+
+/// What became of requests to one Backend that found no place at once, or were not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendTotals {
+    /// Which Backend.
+    pub name: ObjectName,
+    /// Requests that wait for an endpoint now.
+    pub queued: u64,
+    /// Requests that have waited.
+    pub waited: u64,
+    /// How long they did, together.
+    pub waited_for: Duration,
+    /// Requests and connections that were turned away because every endpoint was full.
+    pub refused: u64,
+    /// Requests that were not sent again because the retry budget was used up.
+    pub retries_denied: u64,
 }
 
 /// What drains and holds have come to.

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Facts;
+use super::balance;
 use super::draining::{self, Merged, Users};
 use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
 use crate::api::{self, backend as written};
 use crate::model::{
-    AdminState, Backend, EndpointId, EndpointProtocol, EndpointSpec, Member, ObjectName, Policy,
+    AdminState, Backend, EndpointId, EndpointProtocol, EndpointSpec, Member, ObjectName,
     ProxyVersion, UpstreamTls,
 };
 
@@ -38,10 +39,9 @@ pub(super) fn plan(
         name: name.clone(),
         endpoints,
         protocol: protocol(spec),
-        policy: match spec.balance.policy {
-            written::BalancePolicy::RoundRobin => Policy::RoundRobin,
-            written::BalancePolicy::LeastRequest => Policy::LeastRequest,
-        },
+        policy: balance::policy(&spec.balance),
+        slow_start: balance::slow_start(&spec.balance),
+        limits: spec.limits.as_deref().map(balance::limits),
         admin_state: admin_state(spec.admin_state),
         draining: merged.policy,
         tls,

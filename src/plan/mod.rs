@@ -9,6 +9,7 @@
 
 pub mod allotment;
 mod backend;
+mod balance;
 pub mod cluster;
 mod draining;
 mod filters;

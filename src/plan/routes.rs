@@ -9,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::balance;
 use super::filters;
 use super::streams;
 use super::verdict::{Condition, ConditionKind, Fault};
@@ -208,6 +209,7 @@ impl References<'_> {
             timeouts: route_timeouts(timeouts),
             retry: Retry {
                 attempts: first(retry, |r| r.attempts).unwrap_or(Retry::default().attempts),
+                budget: first(retry, |r| r.budget.as_deref().map(balance::retry_budget)),
             },
         })
     }

@@ -332,7 +332,7 @@ fn timeouts_and_retries_are_the_routes_then_the_backends_then_the_defaults() {
             ..default
         }
     );
-    assert_eq!(first.retry, Retry { attempts: 0 });
+    assert_eq!((first.retry.attempts, first.retry.budget), (0, None));
     let second = shop.routes[1].backends[0];
     assert_eq!(
         second.timeouts,
@@ -343,7 +343,7 @@ fn timeouts_and_retries_are_the_routes_then_the_backends_then_the_defaults() {
             ..default
         }
     );
-    assert_eq!(second.retry, Retry { attempts: 3 });
+    assert_eq!((second.retry.attempts, second.retry.budget), (3, None));
     let unsaid = shop.default_backend.unwrap();
     assert_eq!((unsaid.timeouts, unsaid.retry), (default, Retry::default()));
 }
@@ -385,7 +385,7 @@ fn endpoints_are_sorted_and_each_is_there_once() {
             .all(|e| e.id.member == Member::Static(e.address))
     );
     assert_eq!(
-        (web.policy, web.admin_state),
+        (web.policy.clone(), web.admin_state),
         (Policy::LeastRequest, AdminState::Draining)
     );
     let accepted = verdict(&plan, Kind::Backend, "web")

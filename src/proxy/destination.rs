@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::filters::{Filtered, Origin, location};
+use super::hash_key;
 use super::http1::{ClientFields, Field, Method, RequestBody, RequestHead};
 use super::rate_limit::{Limiter, client_address};
 use super::respond::Answer;
@@ -28,6 +29,8 @@ pub(super) struct Request<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chosen<'a> {
     pub(super) backend: WeightedBackend,
+    /// By which its endpoint is chosen, where the Backend goes by keys.
+    pub(super) key: u64,
     /// What is done with it on the way; `None` for nearly every route.
     pub(super) filtered: Option<Filtered<'a>>,
 }
@@ -77,7 +80,23 @@ pub(super) fn destination<'s>(site: &'s Site, request: &Request<'_>) -> Result<C
         let answer = Answer::new(503, "the backend of this route does not exist");
         return Err(answer.retry_after(1));
     };
-    Ok(Chosen { backend, filtered })
+    let key = hash_key::of_request(site, &backend, request);
+    let filtered = filtered.map(|filtered| mirrored(filtered, site, request));
+    Ok(Chosen {
+        backend,
+        key,
+        filtered,
+    })
+}
+
+/// With the key of the request's copy.
+fn mirrored<'a>(filtered: Filtered<'a>, site: &Site, request: &Request<'_>) -> Filtered<'a> {
+    let mirror = filtered.filters.mirror.as_ref();
+    let key = mirror.map(|mirror| hash_key::of_request(site, &mirror.backend, request));
+    Filtered {
+        mirror_key: key.unwrap_or_default(),
+        ..filtered
+    }
 }
 
 /// Counts what was said in an endpoint's place. A redirect, or an answer to OPTIONS, refuses nothing.

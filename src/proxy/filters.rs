@@ -14,6 +14,8 @@ pub struct Filtered<'a> {
     pub filters: &'a Filters,
     /// Bytes of the request's path that the route's prefix matched.
     pub prefix: usize,
+    /// The request's key for the mirror's Backend, where there is one that goes by keys.
+    pub mirror_key: u64,
 }
 
 impl<'a> Filtered<'a> {

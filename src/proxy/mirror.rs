@@ -18,7 +18,7 @@ use super::http1::{
     AskedBy, BodyDecoder, CHUNK_END, HeadLimits, RequestBody, RequestHead, Reuse, UpstreamEnd,
     after_response, chunk_head, last_chunk, parse_response,
 };
-use super::pick::{Picked, pick};
+use super::pick::{Picked, Wanted, pick};
 use super::proxy_protocol::Addresses;
 use super::tls::Offer;
 use super::transport::Transport;
@@ -36,6 +36,8 @@ const TAKES: Duration = Duration::from_mins(1);
 pub(super) struct Copied<'a> {
     mirror: &'a Mirror,
     pool: &'a Pool,
+    /// The request's, where the mirror's Backend goes by keys.
+    key: u64,
     asked: AskedBy,
     chunked: bool,
     /// Whose it is, for endpoints that are told.
@@ -85,6 +87,7 @@ impl<'a> Copied<'a> {
         Some(Self {
             mirror,
             pool: &view.pools[mirror.backend.backend],
+            key: filtered?.mirror_key,
             asked: AskedBy {
                 method: head.method,
                 upgrade: false,
@@ -102,7 +105,12 @@ impl<'a> Copied<'a> {
             return;
         }
         let place = Unattended::new(worker);
-        let picked = place.and_then(|place| Some((place, pick(self.pool, &[], worker)?.1)));
+        let wanted = Wanted {
+            pool: self.pool,
+            tried: &[],
+            key: self.key,
+        };
+        let picked = place.and_then(|place| Some((place, pick(wanted, worker)?.1)));
         let Some((place, in_flight)) = picked else {
             worker.stats().mirrors_skipped.add(1);
             return;

@@ -1,12 +1,14 @@
 //! The data plane: workers that accept, route, balance and count.
 
 mod attempts;
+pub mod backends;
 pub mod balance;
 pub mod buffer;
 pub mod connection_counts;
 mod destination;
 mod exchange;
 pub mod filters;
+mod hash_key;
 pub mod http1;
 mod http2;
 mod keep_alive;
@@ -16,9 +18,12 @@ mod mirror;
 mod origin;
 mod pick;
 pub mod proxy_protocol;
+pub mod queue;
 pub mod rate_limit;
 pub mod respond;
+pub mod retry_budget;
 pub mod rng;
+pub mod room;
 pub mod router;
 #[cfg(test)]
 mod samples;

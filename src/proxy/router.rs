@@ -91,7 +91,11 @@ impl<'a> Found<'a> {
     pub fn filtered(&self) -> Option<Filtered<'a>> {
         let filters = self.choice.filters.as_deref()?;
         let prefix = self.prefix;
-        Some(Filtered { filters, prefix })
+        Some(Filtered {
+            filters,
+            prefix,
+            mirror_key: 0,
+        })
     }
 
     /// What counts the route's requests, where they are limited.

@@ -61,6 +61,8 @@ pub(super) fn serving(port: u16, endpoint: SocketAddr) -> (EndpointId, Arc<Snaps
         draining: DrainPolicy::default(),
         tls: UpstreamTls::No,
         send_proxy: None,
+        slow_start: None,
+        limits: None,
     };
     let default_backend = WeightedBackend {
         backend: 0,

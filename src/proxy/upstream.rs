@@ -15,6 +15,7 @@ use super::balance::Candidate;
 use super::buffer::BufferPool;
 use super::http2::Http2Pool;
 use super::proxy_protocol::{self, Addresses};
+use super::room::Room;
 use super::tls::{Connector, H2, Offer, Originator};
 use super::transport::Transport;
 use crate::gate::{Gate, Generation, State};
@@ -40,6 +41,8 @@ pub struct Upstream {
     pub key: u64,
     gate: Arc<Gate>,
     weight: Cell<u32>,
+    /// How much it takes at once.
+    pub(super) room: Room,
     speaks: RefCell<Rc<Speaks>>,
     protocol: Cell<EndpointProtocol>,
     /// What it chose in its last handshake, where it has a choice. Until then HTTP/2 is taken for it, for which one
@@ -104,7 +107,7 @@ impl Candidate for std::rc::Rc<Upstream> {
     }
 
     fn available(&self) -> bool {
-        self.gate.phase().state == State::Open
+        self.is_open() && self.room.has_place(&self.gate)
     }
 
     fn in_flight(&self) -> u64 {
@@ -121,6 +124,7 @@ impl Upstream {
             key,
             gate,
             weight: Cell::new(1),
+            room: Room::default(),
             speaks: RefCell::new(Rc::new(Speaks::ClearText)),
             protocol: Cell::default(),
             chose_http2: Cell::new(true),
@@ -139,6 +143,11 @@ impl Upstream {
     /// Whether this is the endpoint behind `gate`, wherever it listens.
     pub fn is_behind(&self, gate: &Arc<Gate>) -> bool {
         Arc::ptr_eq(&self.gate, gate)
+    }
+
+    /// Whether its gate lets new work in.
+    pub fn is_open(&self) -> bool {
+        self.gate.phase().state == State::Open
     }
 
     /// Which change of its gate holds now.

@@ -31,7 +31,7 @@ use view::Upstreams;
 
 pub(super) use connections::{Control, Exchanging, Registered, Unattended};
 pub(super) use secure::Shaken;
-pub(super) use view::{Pool, Publication, Site, View};
+pub(super) use view::{Limited, Pool, Publication, Site, View};
 
 /// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.
 pub(super) enum Command {
@@ -116,6 +116,7 @@ impl Worker {
                 command = commands.recv() => command,
                 _ = sweep.tick() => {
                     self.upstreams.borrow().sweep(Instant::now());
+                    self.upstreams.borrow().stir();
                     continue;
                 }
             };

@@ -6,12 +6,13 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::backends::Backends;
 use super::connection_counts::ConnectionCounts;
 use super::listener::{BindError, PortSockets};
 use super::rate_limit::{Limiters, keep as keep_limiters};
@@ -33,6 +34,8 @@ struct Shared {
     ports: tokio::sync::Mutex<Ports>,
     /// Those of `ports`, for who asks in between.
     counts: Mutex<Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>>,
+    /// The same.
+    backends: Mutex<Arc<Backends>>,
 }
 
 #[derive(Default)]
@@ -42,6 +45,7 @@ struct Ports {
     counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
     tls: Arc<Configs>,
     limiters: Arc<Limiters>,
+    backends: Arc<Backends>,
     /// The process is leaving: nothing is bound any more, whatever the configuration says.
     closed: bool,
 }
@@ -87,6 +91,7 @@ impl Workers {
             stats,
             ports: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
+            backends: Mutex::default(),
         })))
     }
 
@@ -103,9 +108,11 @@ impl Workers {
             counts.iter().flat_map(|(name, c)| c.totals(name)).collect();
         listeners
             .sort_by(|a, b| (&a.load_balancer, &a.listener).cmp(&(&b.load_balancer, &b.listener)));
+        let backends = Arc::clone(&*self.lock_backends());
         DataPlaneTotals {
             workers: stats.workers() as u64,
             listeners,
+            backends: backends.totals(),
             responses: std::array::from_fn(|class| stats.sum(|s| &s.responses[class + 1])),
             retries: stats.sum(|s| &s.retries),
             cuts: stats.sum(|s| &s.cut),
@@ -145,6 +152,13 @@ impl Workers {
         }
     }
 
+    fn lock_backends(&self) -> MutexGuard<'_, Arc<Backends>> {
+        self.0
+            .backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Swaps the configuration in every worker; returns when all run it. Listeners that are new are bound
     /// before and opened after, those that are gone are closed in the background. A port that cannot be
     /// bound takes only its own listener out of service (Law 4): see [`Workers::failed_ports`]; it is
@@ -163,12 +177,15 @@ impl Workers {
         ports.tls = Arc::clone(&tls);
         let now = std::time::Instant::now();
         ports.limiters = Arc::new(keep_limiters(&ports.limiters, &snapshot, now, seed()));
+        ports.backends = Arc::new(ports.backends.keep(&snapshot, self.0.senders.len(), now));
+        *self.lock_backends() = Arc::clone(&ports.backends);
         let publication = Publication {
             snapshot,
             gates,
             counts,
             tls,
             limiters: Arc::clone(&ports.limiters),
+            backends: Arc::clone(&ports.backends),
         };
         self.tell_all(|done| Command::Publish(publication.clone(), done))
             .await;

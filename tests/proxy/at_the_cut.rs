@@ -109,6 +109,8 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
         draining: DrainPolicy::default(),
         tls: UpstreamTls::No,
         send_proxy: None,
+        slow_start: None,
+        limits: None,
     };
     Snapshot {
         load_balancers: vec![load_balancer],

@@ -2,6 +2,8 @@
 //! byte and misbehave as told, and clients that see how a connection ends.
 
 mod at_the_cut;
+mod balance;
+mod breaker;
 mod cases;
 mod connections;
 mod endings;

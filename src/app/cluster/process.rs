@@ -102,6 +102,8 @@ mod tests {
                 draining: DrainPolicy::default(),
                 tls: UpstreamTls::No,
                 send_proxy: None,
+                slow_start: None,
+                limits: None,
             }],
             ..Snapshot::default()
         };

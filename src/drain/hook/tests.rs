@@ -264,6 +264,8 @@ fn pods(pods: &[(&str, Option<Stopping>)]) -> Arc<Snapshot> {
         draining: DrainPolicy::default(),
         tls: crate::model::UpstreamTls::No,
         send_proxy: None,
+        slow_start: None,
+        limits: None,
     };
     Arc::new(Snapshot {
         backends: vec![backend],

@@ -8,14 +8,17 @@ mod failure;
 mod tests;
 
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub(super) use connecting::{connected, unreachable};
 pub(super) use failure::{Ended, Failure, Unanswered};
 
+use super::destination::Chosen;
 use super::mirror::Copied;
-use super::pick::{Picked, pick};
+use super::pick::{Entered, NoPlace, Picked, Wanted, pick, wait};
 use super::respond::Answer;
+use super::retry_budget::Drawn;
 use super::worker::{Control, Pool, Shutdown, Worker};
 use crate::gate::InFlight;
 use crate::model::{ClientTimeouts, FieldEdits, RouteTimeouts, WeightedBackend};
@@ -64,12 +67,16 @@ pub(super) struct Attempts<'a> {
     control: Rc<Control>,
     /// Attempts left for a request that was sent and not answered.
     resends: u32,
-    /// The endpoint that is being asked, as an index into the pool.
-    at: usize,
+    /// What those are taken out of, where they are bounded.
+    budget: Option<Rc<Drawn>>,
+    /// By which the endpoint is chosen, where the Backend goes by keys.
+    by: u64,
+    /// The key of the endpoint that is being asked.
+    at: u64,
     /// Those that were asked in vain.
-    tried: Vec<usize>,
+    tried: Vec<u64>,
     /// The one among them that was asked on a connection it had given up.
-    stale: Option<usize>,
+    stale: Option<u64>,
     /// Whether only new connections are used: what is kept may be as old as the one that was given up.
     fresh: bool,
     /// What the client is told, where nobody else is asked.
@@ -77,18 +84,27 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
+    /// A request for `chosen`, whose endpoints are those in `pool`.
     pub(super) fn new(
-        choice: &'a WeightedBackend,
+        chosen: &'a Chosen<'_>,
         task: Task<'a>,
         pool: &'a Pool,
         control: &Rc<Control>,
     ) -> Self {
+        let choice = &chosen.backend;
+        let figures = choice.retry.budget.as_ref();
+        let budget = figures.and_then(|figures| pool.budget(figures)).cloned();
+        if let Some(budget) = &budget {
+            budget.note(Instant::now());
+        }
         Self {
             choice,
             task,
             pool,
             control: Rc::clone(control),
             resends: choice.retry.attempts,
+            budget,
+            by: chosen.key,
             at: 0,
             tried: Vec::new(),
             stale: None,
@@ -97,24 +113,33 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Picks the endpoint to be asked next and enters its gate; what the client is told where there is none, or
-    /// where the time is over.
-    pub(super) fn next(&mut self, worker: &Worker) -> Result<InFlight<Picked>, Answer> {
+    /// Picks the endpoint to be asked next and enters its gate, and waits for one where all are full; what the
+    /// client is told where there is none, or where the time is over. `None` where the client has left while it
+    /// waited: `gone` is ready then.
+    pub(super) async fn next(
+        &mut self,
+        worker: &Worker,
+        gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> Result<Option<InFlight<Picked>>, Answer> {
         // A request that took too long is answered, and acted on by nobody after that.
         if let Some(late) = self.answer.take_if(|_| overdue(self.task.deadline)) {
             return Err(late);
         }
-        let Some((at, in_flight)) = self.pick(worker) else {
-            let none = || Answer::new(503, "no endpoint of this backend takes new requests");
-            return Err(self.answer.take().unwrap_or_else(|| none().retry_after(1)));
+        let (at, in_flight) = match self.place(worker, gone).await {
+            Ok(entered) => entered,
+            Err(NoPlace::ClientGone) => {
+                worker.stats().client_gone.add(1);
+                return Ok(None);
+            }
+            Err(why) => return Err(self.answer.take().unwrap_or_else(|| why.answer())),
         };
         if self.answer.is_some() {
             worker.stats().retries.add(1);
         }
         self.at = at;
         self.control.cut.set(worker.shutdown() == Shutdown::Cut);
-        self.control.upstream.set(in_flight.endpoint().0.key);
-        Ok(in_flight)
+        self.control.upstream.set(at);
+        Ok(Some(in_flight))
     }
 
     /// Takes in what became of the attempt: what comes next where the exchange is over, `None` where another
@@ -138,12 +163,33 @@ impl<'a> Attempts<'a> {
 
     /// Picks an endpoint that was not asked yet; where there is none, the one that was asked on a connection
     /// it had given up gets a second chance (PITFALLS 14, 44).
-    fn pick(&mut self, worker: &Worker) -> Option<(usize, InFlight<Picked>)> {
-        pick(self.pool, &self.tried, worker).or_else(|| {
+    fn pick(&mut self, worker: &Worker) -> Option<Entered> {
+        pick(self.wanted(), worker).or_else(|| {
             let stale = self.stale.take()?;
-            self.tried.retain(|at| *at != stale);
-            pick(self.pool, &self.tried, worker)
+            self.tried.retain(|key| *key != stale);
+            pick(self.wanted(), worker)
         })
+    }
+
+    /// The same, and where all are full waits for one.
+    async fn place(
+        &mut self,
+        worker: &Worker,
+        gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> Result<Entered, NoPlace> {
+        if let Some(entered) = self.pick(worker) {
+            return Ok(entered);
+        }
+        // On the heap: it is rare, and no other request is to carry anything of it.
+        Box::pin(wait(self.wanted(), self.task.deadline, worker, gone)).await
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            pool: self.pool,
+            tried: &self.tried,
+            key: self.by,
+        }
     }
 
     /// Whether kept connections may be used.
@@ -168,7 +214,12 @@ impl<'a> Attempts<'a> {
         replayable: bool,
     ) -> Tried<T> {
         let answer = why.answer();
-        if !(replayable && may_go_on(self.task.head, why, sent, &mut self.resends)) {
+        let resends = self.resends;
+        let goes_on = replayable && may_go_on(self.task.head, why, sent, &mut self.resends);
+        // What was never sent is not taken out of the budget (Law 7).
+        let is_resent = self.resends < resends;
+        let budget = self.budget.as_ref().filter(|_| is_resent);
+        if !goes_on || budget.is_some_and(|budget| !budget.take(Instant::now())) {
             Tried::Failed(answer)
         } else if kept && *why == Unanswered::Closed {
             Tried::Stale(answer)

@@ -49,16 +49,16 @@ impl Stream {
         in_flight: &InFlight<Picked>,
     ) -> Result<(Link, bool), Tried<()>> {
         let worker = &*self.client.worker;
-        let Picked(upstream, tells) = in_flight.endpoint().clone();
+        let Picked(upstream, tells) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses));
         // The stream of a WebSocket goes on behind its opening.
         let ends = self.caller.is_ended() && !outbound.upgrade;
         if attempts.may_reuse()
-            && let Some(reused) = exchange::reuse(worker, &upstream, outbound, told, ends)
+            && let Some(reused) = exchange::reuse(worker, upstream, outbound, told, ends)
         {
             return Ok(reused);
         }
-        let connecting = exchange::connect(worker, &upstream, outbound, told, ends);
+        let connecting = exchange::connect(worker, upstream, outbound, told, ends);
         let by = (worker, &*self.exchanging.control);
         let caller = &mut self.caller;
         let gone = |cx: &mut Context<'_>| caller.poll_gone(cx);

@@ -15,7 +15,7 @@ use super::requester::Requester;
 use super::server::{Client, Open};
 use crate::proxy::attempts::{Attempts, Task};
 use crate::proxy::destination::{Chosen, Request, count_answer, destination};
-use crate::proxy::exchange::{self, Outbound, is_grpc};
+use crate::proxy::exchange::{self, Caller, Outbound, is_grpc};
 use crate::proxy::filters::Filtered;
 use crate::proxy::http1::driver::request_id;
 use crate::proxy::http1::{
@@ -173,7 +173,7 @@ impl Stream {
             chunked: request.head.body == RequestBody::Chunked,
             upgrade: task.upgrade,
         };
-        let attempts = Attempts::new(choice, task, pool, &self.exchanging.control);
+        let attempts = Attempts::new(&chosen, task, pool, &self.exchanging.control);
         self.ask(&outbound, attempts).await
     }
 
@@ -215,7 +215,12 @@ impl Stream {
         mut attempts: Attempts<'_>,
     ) -> Result<(), Answer> {
         loop {
-            let in_flight = attempts.next(&self.client.worker)?;
+            let caller = &mut self.caller;
+            let next = attempts.next(&self.client.worker, |cx| caller.poll_gone(cx));
+            let Some(in_flight) = next.await? else {
+                self.client.count_given_up();
+                return Ok(());
+            };
             let tried = self.attempt(outbound, &mut attempts, in_flight).await;
             if let Some(()) = attempts.note(tried)? {
                 return Ok(());

@@ -6,14 +6,16 @@ mod hello;
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
+use super::hash_key;
 use super::origin::Origin;
-use super::pick::{Picked, pick};
+use super::pick::{Entered, NoPlace, Picked, Wanted, pick, wait};
 use super::router::{self, listener_serves};
 use super::sni::Alert;
 use super::stats::{Counter, TcpEnds};
@@ -230,9 +232,12 @@ impl Connection {
         let control = &self.registered.control;
         let mut tried = Vec::new();
         loop {
-            let Some((at, in_flight)) = pick(pool, &tried, &self.worker) else {
-                return Err(End::Unserved);
+            let wanted = Wanted {
+                pool,
+                tried: &tried,
+                key: hash_key::of_address(self.origin.source.ip()),
             };
+            let (key, in_flight) = self.place(wanted, socket).await?;
             if !tried.is_empty() {
                 self.worker.stats().retries.add(1);
             }
@@ -259,8 +264,28 @@ impl Connection {
             // Nothing was sent: another one may be asked (Law 7).
             control.upstream.set(0);
             control.cut.set(false);
-            tried.push(at);
+            tried.push(key);
         }
+    }
+
+    /// An endpoint that was entered; where all are full as soon as there is one, if the Backend has a queue. A client
+    /// that has closed its side and sent nothing by then has left.
+    async fn place(&self, wanted: Wanted<'_>, socket: &TcpStream) -> Result<Entered, End> {
+        if let Some(entered) = pick(wanted, &self.worker) {
+            return Ok(entered);
+        }
+        let gone = |cx: &mut Context<'_>| {
+            let mut byte = [0];
+            match socket.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+                Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+            }
+        };
+        let waited = Box::pin(wait(wanted, None, &self.worker, gone)).await;
+        waited.map_err(|why| match why {
+            NoPlace::Stopping => End::Cut,
+            _ => End::Unserved,
+        })
     }
 
     /// Connects to the endpoint; `None` where the connection was cut meanwhile.

@@ -30,6 +30,7 @@ fn publish(listeners: &[(&str, u16)]) -> Command {
         counts: Arc::default(),
         tls: Arc::default(),
         limiters: Arc::default(),
+        backends: Arc::default(),
     };
     Command::Publish(publication, oneshot::channel().0)
 }
@@ -78,6 +79,7 @@ fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
         counts: Arc::default(),
         tls: Arc::default(),
         limiters: Arc::default(),
+        backends: Arc::default(),
     };
     let commands = start(vec![
         Command::Publish(publication, oneshot::channel().0),
@@ -129,6 +131,7 @@ fn an_order_to_cut_reaches_what_is_in_flight_at_an_endpoints_former_address() {
         counts: Arc::default(),
         tls: Arc::default(),
         limiters: Arc::default(),
+        backends: Arc::default(),
     };
     let commands = start(vec![
         Command::Publish(publication(Arc::clone(&snapshot)), oneshot::channel().0),

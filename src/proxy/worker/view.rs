@@ -10,11 +10,14 @@ use super::Worker;
 use crate::gate::Gate;
 use crate::model::{
     Backend, EndpointId, EndpointProtocol, EndpointSpec, Listener, LoadBalancer, ObjectName,
-    Snapshot, UpstreamTls,
+    QueueLimits, RetryBudget, Snapshot, UpstreamTls,
 };
-use crate::proxy::balance::{Balancer, Candidate};
+use crate::proxy::backends::{Backends, Counts, Shared};
+use crate::proxy::balance::{Balancer, Candidate, Warming};
 use crate::proxy::connection_counts::ConnectionCounts;
+use crate::proxy::queue::Line;
 use crate::proxy::rate_limit::Limiters;
+use crate::proxy::retry_budget::Drawn;
 use crate::proxy::router::Router;
 use crate::proxy::tls::{Configs, Terminator};
 use crate::proxy::upstream::{Spoken, Upstream};
@@ -27,6 +30,7 @@ pub(in crate::proxy) struct Publication {
     pub(in crate::proxy) counts: Arc<HashMap<ObjectName, Arc<ConnectionCounts>>>,
     pub(in crate::proxy) tls: Arc<Configs>,
     pub(in crate::proxy) limiters: Arc<Limiters>,
+    pub(in crate::proxy) backends: Arc<Backends>,
 }
 
 /// The configuration as this worker runs it.
@@ -58,15 +62,35 @@ impl Site {
 
 /// One Backend's endpoints.
 pub(in crate::proxy) struct Pool {
+    name: ObjectName,
     pub(in crate::proxy) endpoints: Vec<Rc<Upstream>>,
     pub(in crate::proxy) balancer: Balancer,
     pub(in crate::proxy) protocol: EndpointProtocol,
+    /// Where its endpoints take only so much.
+    pub(in crate::proxy) limited: Option<Limited>,
+    budgets: Vec<Rc<Drawn>>,
+}
+
+/// What becomes of requests while the endpoints of a Backend are full.
+pub(in crate::proxy) struct Limited {
+    pub(in crate::proxy) queue: Option<QueueLimits>,
+    pub(in crate::proxy) line: Rc<Line>,
+    pub(in crate::proxy) counts: Arc<Counts>,
 }
 
 impl View {
     /// What is served on the port; `None` once it was taken out of the configuration.
     pub(in crate::proxy) fn site(&self, port: u16) -> Option<Rc<Site>> {
         self.sites.get(&port).cloned()
+    }
+
+    /// The endpoints of the same Backend as those in `pool`, which is of an earlier view, where they are spoken to
+    /// alike; else those.
+    pub(in crate::proxy) fn successor<'v>(&'v self, pool: &'v Pool) -> &'v Pool {
+        let found = self.pools.binary_search_by(|own| own.name.cmp(&pool.name));
+        let found = found.ok().map(|at| &self.pools[at]);
+        let alike = found.filter(|own| own.protocol == pool.protocol);
+        alike.unwrap_or(pool)
     }
 
     /// The view of the worker with this index. Endpoints that it knows go on as they are, and so do the
@@ -145,14 +169,48 @@ impl Pool {
                 endpoints.push(upstream);
             }
         }
-        let weights: Vec<u32> = endpoints.iter().map(Candidate::weight).collect();
-        let balancer = Balancer::new(backend.policy, &weights, worker);
+        let shared = publication.backends.get(&backend.name);
+        let limited = upstreams.limited(backend, shared, worker);
+        let most = backend.limits.map(|limits| limits.max_in_flight);
+        let queue = limited.as_ref().filter(|limited| limited.queue.is_some());
+        for upstream in &endpoints {
+            let line = queue.map(|limited| Rc::clone(&limited.line));
+            upstream.room.set(most, line);
+        }
+        let budgets = shared.iter().flat_map(|shared| {
+            let drawn = |budget| Drawn::new(Arc::clone(budget), Arc::clone(&shared.counts), worker);
+            shared.budgets.iter().map(drawn)
+        });
         Self {
+            name: backend.name.clone(),
+            balancer: balancer(backend, &endpoints, shared, worker),
             endpoints,
-            balancer,
             protocol: backend.protocol,
+            limited,
+            budgets: budgets.collect(),
         }
     }
+
+    /// The budget of these figures.
+    pub(in crate::proxy) fn budget(&self, figures: &RetryBudget) -> Option<&Rc<Drawn>> {
+        let mut budgets = self.budgets.iter();
+        budgets.find(|budget| budget.figures() == figures)
+    }
+}
+
+fn balancer(
+    backend: &Backend,
+    endpoints: &[Rc<Upstream>],
+    shared: Option<&Shared>,
+    worker: usize,
+) -> Balancer {
+    let weights: Vec<u32> = endpoints.iter().map(Candidate::weight).collect();
+    let table = shared.and_then(|shared| shared.table.clone());
+    let warming = shared.zip(backend.slow_start).and_then(|(shared, span)| {
+        let since = |upstream: &Rc<Upstream>| shared.since.get(&upstream.id).copied();
+        Warming::new(span, endpoints.iter().map(since).collect())
+    });
+    Balancer::new(&backend.policy, &weights, worker, table, warming)
 }
 
 /// Every endpoint that this worker knows: those that are configured, and those that work was in flight on
@@ -161,6 +219,8 @@ impl Pool {
 pub(super) struct Upstreams {
     by_id: HashMap<EndpointId, Rc<Upstream>>,
     last_key: u64,
+    /// Where requests wait, of each Backend with limits.
+    lines: HashMap<ObjectName, Rc<Line>>,
 }
 
 impl Upstreams {
@@ -192,8 +252,38 @@ impl Upstreams {
         upstream
     }
 
-    /// Drops those that are no longer configured and have nothing in flight.
+    /// What becomes of requests while this Backend's endpoints are full; who waits already waits on.
+    fn limited(
+        &mut self,
+        backend: &Backend,
+        shared: Option<&Shared>,
+        worker: usize,
+    ) -> Option<Limited> {
+        let (limits, shared) = backend.limits.zip(shared)?;
+        let line = self.lines.get(&backend.name);
+        let line = line.filter(|line| Arc::ptr_eq(line.bells(), &shared.bells));
+        let line = line.cloned().unwrap_or_else(|| {
+            let line = Rc::new(Line::new(Arc::clone(&shared.bells), worker));
+            self.lines.insert(backend.name.clone(), Rc::clone(&line));
+            line
+        });
+        Some(Limited {
+            queue: limits.queue,
+            line,
+            counts: Arc::clone(&shared.counts),
+        })
+    }
+
+    /// Has those who wait longest look again.
+    pub(super) fn stir(&self) {
+        for line in self.lines.values() {
+            line.stir();
+        }
+    }
+
+    /// Drops those that are no longer configured and have nothing in flight, and lines that nobody joins any more.
     fn forget_unused(&mut self, view: &View) {
+        self.lines.retain(|_, line| Rc::strong_count(line) > 1);
         let endpoints = view.pools.iter().flat_map(|pool| &pool.endpoints);
         let configured: HashSet<u64> = endpoints.map(|upstream| upstream.key).collect();
         self.by_id.retain(|_, upstream| {
@@ -222,6 +312,7 @@ impl Worker {
         }
         // The last view goes first: what only it had is unused.
         self.view.replace(Rc::clone(&view));
+        upstreams.stir();
         upstreams.forget_unused(&view);
     }
 }

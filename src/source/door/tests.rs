@@ -1,5 +1,6 @@
 //! One table for each kind of fault: the object, the field that is named, and what the message says.
 
+mod balancing;
 mod routes;
 
 use super::*;
@@ -211,7 +212,7 @@ fn a_backend_that_does_not_fit_is_refused_with_its_field() {
         (static_and("  protocol: HTTPS\n  tls: {serverName: web, caRef: {name: A}}\n"), 7, "spec.tls.caRef.name", "matches"),
         (static_and("  protocol: HTTPS\n  tls: {serverName: web, insecure: true}\n"), 7, "spec.tls.insecure", "no such field"),
         (static_and("  adminState: draining\n"), 6, "spec.adminState", "allowed: Enabled, Draining, Disabled"),
-        (static_and("  balance: {policy: Hash}\n"), 6, "spec.balance.policy", "allowed: RoundRobin, LeastRequest"),
+        (static_and("  balance: {policy: Hash}\n"), 6, "spec.balance.hash", "hash goes with policy Hash"),
         (static_and("  connectionDraining: {timeoutSeconds: 9, minSeconds: 10}\n"), 6, "spec.connectionDraining.minSeconds", "minSeconds must not"),
         (static_and("  connectionDraining: {timeoutSeconds: 4000}\n"), 6, "spec.connectionDraining.timeoutSeconds", "from 1 to 3600"),
         (static_and("  timeouts: {connect: 0s}\n"), 6, "spec.timeouts.connect", "longer than 0s"),

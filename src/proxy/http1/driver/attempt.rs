@@ -21,7 +21,7 @@ use crate::proxy::attempts::{
 use crate::proxy::destination::{Chosen, count_answer};
 use crate::proxy::filters::Filtered;
 use crate::proxy::mirror::Copied;
-use crate::proxy::pick::Picked;
+use crate::proxy::pick::{NoPlace, Picked};
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
 use crate::proxy::tls::Offer;
@@ -73,7 +73,7 @@ impl Connection {
             edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
             copied: copied.as_ref(),
         };
-        let attempts = Attempts::new(choice, task, pool, &self.client.registered.control);
+        let attempts = Attempts::new(chosen, task, pool, &self.client.registered.control);
         match self.ask(attempts, body).await {
             Ok(next) => next,
             Err(answer) => {
@@ -116,7 +116,13 @@ impl Connection {
         mut body: Option<Body>,
     ) -> Result<Next, Answer> {
         loop {
-            let in_flight = attempts.next(&self.worker)?;
+            let client = &mut self.client;
+            let next = attempts.next(&self.worker, |cx| client.poll_left(cx));
+            let Some(in_flight) = next.await? else {
+                // It has closed its side while it waited. It may still read what it is told.
+                on(&mut self.state, Event::ClientEof);
+                return Err(NoPlace::ClientGone.answer());
+            };
             let tried = self.attempt(&mut attempts, &mut body, in_flight).await;
             if let Some(next) = attempts.note(tried)? {
                 return Ok(next);

@@ -51,6 +51,9 @@ pub(super) struct Client {
     pub(super) registered: Registered,
 }
 
+/// Bytes that are read of a client whose request waits for an endpoint.
+const MAX_READ_AHEAD: usize = 8 * 1024;
+
 /// What came of waiting for a request.
 pub(super) enum HeadRead {
     /// A head, and how many of the unread bytes it is.
@@ -194,6 +197,21 @@ impl Client {
     /// Counts a final response by the first digit of its status.
     pub(super) fn count_response(&self, status: u16) {
         self.worker.count_response(status);
+    }
+
+    /// Ready once the client has closed its side while its request waits for an endpoint. What it sends meanwhile
+    /// is kept, up to a bound; behind that its end is not seen.
+    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.half_closed {
+            if self.buffer.filled().len() >= MAX_READ_AHEAD {
+                return Poll::Pending;
+            }
+            match ready!(self.buffer.poll_fill(&mut self.stream, cx)) {
+                Ok(count) if count > 0 => {}
+                _ => self.half_closed = true,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Closes our side, then reads and drops what still comes, so that closing does not reset the

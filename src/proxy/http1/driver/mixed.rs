@@ -93,7 +93,7 @@ impl Connection {
         head: &[u8],
         in_flight: &InFlight<Picked>,
     ) -> Result<Link, Tried<Next>> {
-        let Picked(upstream, tells) = in_flight.endpoint().clone();
+        let Picked(upstream, tells) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses()));
         let outbound = Outbound {
             protocol: upstream.protocol(),
@@ -103,7 +103,7 @@ impl Connection {
         };
         // The stream of a WebSocket goes on behind its opening.
         let ends = body.is_ended() && !attempts.task.upgrade;
-        let connecting = exchange::connect(&self.worker, &upstream, &outbound, told, ends);
+        let connecting = exchange::connect(&self.worker, upstream, &outbound, told, ends);
         let by = (&*self.worker, self.client.control());
         let connected = connected(attempts, by, in_flight, connecting, |_| Poll::Pending).await;
         connected.map_err(|failed| failed.tried(&self.worker, || Next::Close))

@@ -27,7 +27,11 @@ fn request(input: &str, filters: &Filters, prefix: usize) -> String {
         request_id: "fresh",
         default_host: "10.0.0.7:80",
         pass_expect: true,
-        filtered: Some(Filtered { filters, prefix }),
+        filtered: Some(Filtered {
+            filters,
+            prefix,
+            mirror_key: 0,
+        }),
     };
     let mut out = Vec::new();
     forward_request(&head, input.as_bytes(), &fields, &context, &mut out);
