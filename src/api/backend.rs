@@ -91,8 +91,9 @@ const PORT_NAME: &str = "^[-0-9]*[a-z][-a-z0-9]*$";
     validation = Rule::new("self.protocol != 'HTTPS' || has(self.tls)")
         .message("tls: protocol HTTPS needs the name that the endpoints' certificates are for")
         .field_path(".tls"),
-    validation = Rule::new("!has(self.tls) || self.protocol == 'HTTPS'")
-        .message("tls goes only with protocol HTTPS").field_path(".tls"),
+    validation = Rule::new("!has(self.tls) || self.protocol in ['HTTPS', 'GRPC', 'TCP']")
+        .message("tls goes only with protocol HTTPS, GRPC or TCP: HTTP and H2C are in clear text")
+        .field_path(".tls"),
     validation = Rule::new("self.protocol != 'TCP' || !has(self.retry)")
         .message("retry is for HTTP: a TCP connection that cannot be made is always tried on another endpoint, one that was made never")
         .field_path(".retry"),
@@ -117,10 +118,12 @@ pub struct BackendSpec {
     #[schemars(length(max = 1024), extend(
         "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address", "port"]))]
     pub fixed: Option<Vec<StaticEndpoint>>,
-    /// What endpoints speak.
+    /// What endpoints speak. HTTP is HTTP/1.1 in clear text. HTTPS is HTTP/2 or HTTP/1.1 in TLS, as each endpoint
+    /// chooses in the handshake (ALPN). H2C is HTTP/2 in clear text. GRPC is HTTP/2, in TLS where tls is given. TCP
+    /// is whatever comes, in TLS where tls is given: for listeners of protocol TCP and TLS.
     #[serde(default)]
     pub protocol: BackendProtocol,
-    /// How TLS is spoken to endpoints.
+    /// How TLS is spoken to endpoints: with protocol HTTPS always, with GRPC and TCP where this is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
     /// Each connection to an endpoint begins with a header of the PROXY protocol, in this version, which tells
@@ -203,8 +206,10 @@ fn one() -> u32 {
     1
 }
 
-/// HTTP is HTTP/1.1 in clear text, HTTPS the same in TLS. H2C is HTTP/2 in clear text, GRPC is H2C for gRPC. TCP is
-/// whatever clients and endpoints speak: for listeners of protocol TCP and TLS.
+/// HTTP is HTTP/1.1 in clear text. HTTPS is HTTP/2 or HTTP/1.1 in TLS, as each endpoint chooses in the handshake
+/// (ALPN); with sendProxyProtocol, and for a WebSocket, HTTP/1.1. H2C is HTTP/2 in clear text. GRPC is HTTP/2, in
+/// TLS where tls is given. TCP is whatever clients and endpoints speak, in TLS where tls is given: for listeners of
+/// protocol TCP and TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum BackendProtocol {
@@ -215,10 +220,10 @@ pub enum BackendProtocol {
     /// HTTP/2 in clear text, by prior knowledge.
     #[serde(rename = "H2C")]
     H2c,
-    /// gRPC: HTTP/2 in clear text, by prior knowledge.
+    /// gRPC: HTTP/2, in clear text by prior knowledge, or in TLS.
     #[serde(rename = "GRPC")]
     Grpc,
-    /// HTTP/1.1 in TLS.
+    /// HTTP/2 or HTTP/1.1 in TLS.
     #[serde(rename = "HTTPS")]
     Https,
     /// Bytes.

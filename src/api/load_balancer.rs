@@ -156,8 +156,9 @@ pub struct Cidr(pub String);
         .message("tls: protocol HTTPS needs a certificate").field_path(".tls"),
     validation = Rule::new("self.protocol != 'HTTPS' || !has(self.tls) || self.tls.mode == 'Terminate'")
         .message("protocol HTTPS ends TLS: leave tls.mode out, or write protocol: TLS").field_path(".tls"),
-    validation = Rule::new("self.protocol != 'TLS' || (has(self.tls) && self.tls.mode == 'Passthrough')")
-        .message("protocol TLS is passed through: write tls: {mode: Passthrough}").field_path(".tls"),
+    validation = Rule::new("self.protocol != 'TLS' || has(self.tls)")
+        .message("tls: protocol TLS needs certificateRefs, to end it here, or mode: Passthrough")
+        .field_path(".tls"),
     validation = Rule::new("!has(self.tls) || self.protocol in ['HTTPS', 'TLS']")
         .message("tls goes only with protocol HTTPS or TLS").field_path(".tls"),
     validation = Rule::new("!has(self.hostname) || self.protocol != 'TCP'")
@@ -171,7 +172,9 @@ pub struct Listener {
     /// The port clients connect to.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
-    /// What is spoken there.
+    /// What is spoken there. HTTP is HTTP/1.0, 1.1 and 2 in clear text, HTTPS the same in TLS. TCP passes each
+    /// connection on to defaultBackend, TLS to where the host name in its first message (SNI) leads: what is inside,
+    /// or with tls.mode Passthrough all of it, untouched.
     #[serde(default)]
     pub protocol: ListenerProtocol,
     /// Only requests for this host are served, a name or a wildcard such as *.example.com; all where
@@ -191,8 +194,8 @@ pub struct Listener {
 }
 
 /// HTTP is HTTP/1.0, 1.1 and 2 in clear text. HTTPS is the same in TLS. TCP passes each connection on to
-/// defaultBackend. TLS passes it on,
-/// untouched, to where the host name in its first message leads.
+/// defaultBackend. TLS passes it on to where the host name in its first message (SNI) leads: what is inside,
+/// or with tls.mode Passthrough all of it, untouched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ListenerProtocol {

@@ -44,7 +44,7 @@ pub struct ListenerTls {
     pub min_version: Option<TlsVersion>,
 }
 
-/// Terminate ends TLS at the listener. Passthrough leaves it to the endpoint: its bytes are passed on untouched, to
+/// Terminate ends TLS at the listener. Passthrough, for protocol TLS only, leaves it to the endpoint: its bytes are passed on untouched, to
 /// where the host name in the client's first message (SNI) leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]

@@ -160,7 +160,7 @@ impl From<&LoadBalancer> for LoadBalancerReport {
                     Protocol::Http => "HTTP".to_owned(),
                     Protocol::Https => "HTTPS".to_owned(),
                     Protocol::Tcp => "TCP".to_owned(),
-                    Protocol::TlsPassthrough => "TLS".to_owned(),
+                    Protocol::Tls | Protocol::TlsPassthrough => "TLS".to_owned(),
                 },
                 hostname: listener.hostname.as_ref().map(|host| match host {
                     HostPattern::Exact(name) => name.to_string(),

@@ -94,6 +94,8 @@ pub enum Protocol {
     Https,
     /// Bytes.
     Tcp,
+    /// Bytes in TLS that ends here, sent where the host name in its first message says.
+    Tls,
     /// TLS that the endpoint ends: bytes, sent where the host name in its first message says.
     TlsPassthrough,
 }
@@ -338,8 +340,12 @@ pub enum EndpointProtocol {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2, by prior knowledge (RFC 9113 section 3.3).
+    /// HTTP/2: in clear text by prior knowledge, in TLS as agreed on (RFC 9113 section 3).
     Http2,
+    /// One of the two, as each endpoint chooses in its TLS handshake (RFC 7301).
+    Negotiated,
+    /// Bytes.
+    Bytes,
 }
 
 /// What an operator wants of an endpoint or a Backend (Rackspace's node conditions).

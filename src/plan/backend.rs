@@ -38,15 +38,7 @@ pub(super) fn plan(
     let backend = Backend {
         name: name.clone(),
         endpoints,
-        protocol: match spec.protocol {
-            // No request is led to one that speaks TCP (`streams`).
-            written::BackendProtocol::Http
-            | written::BackendProtocol::Https
-            | written::BackendProtocol::Tcp => EndpointProtocol::Http1,
-            written::BackendProtocol::H2c | written::BackendProtocol::Grpc => {
-                EndpointProtocol::Http2
-            }
-        },
+        protocol: protocol(spec),
         policy: balance::policy(&spec.balance),
         slow_start: balance::slow_start(&spec.balance),
         limits: spec.limits.as_deref().map(balance::limits),
@@ -59,6 +51,19 @@ pub(super) fn plan(
         }),
     };
     (backend, verdict)
+}
+
+fn protocol(spec: &api::BackendSpec) -> EndpointProtocol {
+    match spec.protocol {
+        written::BackendProtocol::Http => EndpointProtocol::Http1,
+        // The endpoint is told whose each connection is, and one of HTTP/2 carries requests of many clients.
+        written::BackendProtocol::Https if spec.send_proxy_protocol.is_some() => {
+            EndpointProtocol::Http1
+        }
+        written::BackendProtocol::Https => EndpointProtocol::Negotiated,
+        written::BackendProtocol::H2c | written::BackendProtocol::Grpc => EndpointProtocol::Http2,
+        written::BackendProtocol::Tcp => EndpointProtocol::Bytes,
+    }
 }
 
 /// What is spoken to its endpoints. There is one condition for all that it names.

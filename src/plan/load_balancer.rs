@@ -9,6 +9,7 @@ use super::ports::Ports;
 use super::routes;
 use super::tls;
 use super::verdict::{Condition, ConditionKind, Fault, Verdict};
+use crate::api::tls::TlsMode;
 use crate::api::{self, load_balancer as written};
 use crate::model::tls::ListenerTls;
 use crate::model::{
@@ -91,9 +92,8 @@ fn listeners(
     let mut kept: Vec<Listener> = Vec::new();
     for (at, wanted) in spec.listeners.iter().enumerate() {
         let field = format!("spec.listeners[{at}]");
-        let ends_here = wanted.protocol == written::ListenerProtocol::Https;
         let (tls, resolved) = match &wanted.tls {
-            Some(tls) if ends_here => {
+            Some(tls) if ends_here(wanted.protocol, tls.mode) => {
                 let field = format!("{field}.tls");
                 let (found, said) = tls::listener(name, &wanted.name, tls, &field, facts);
                 (found.map(Some), Some(said))
@@ -120,6 +120,15 @@ fn listeners(
         verdict.listeners.push((wanted.name.clone(), said));
     }
     kept
+}
+
+/// Whether TLS ends at a listener.
+fn ends_here(protocol: written::ListenerProtocol, mode: TlsMode) -> bool {
+    match protocol {
+        written::ListenerProtocol::Https => true,
+        written::ListenerProtocol::Tls => mode == TlsMode::Terminate,
+        written::ListenerProtocol::Http | written::ListenerProtocol::Tcp => false,
+    }
 }
 
 /// The port that a listener binds, or why it has none.
@@ -159,7 +168,7 @@ fn listener(wanted: &written::Listener, port: u16, tls: Option<Arc<ListenerTls>>
             written::ListenerProtocol::Http => Protocol::Http,
             written::ListenerProtocol::Https => Protocol::Https,
             written::ListenerProtocol::Tcp => Protocol::Tcp,
-            // The only mode that passes the door.
+            written::ListenerProtocol::Tls if tls.is_some() => Protocol::Tls,
             written::ListenerProtocol::Tls => Protocol::TlsPassthrough,
         },
         hostname: wanted.hostname.as_deref().map(HostPattern::new),

@@ -20,6 +20,7 @@ use super::http1::{
 };
 use super::pick::{Picked, Wanted, pick};
 use super::proxy_protocol::Addresses;
+use super::tls::Offer;
 use super::transport::Transport;
 use super::worker::{Pool, Unattended, View, Worker};
 use crate::gate::InFlight;
@@ -186,7 +187,7 @@ impl Copy {
         let mut stream = if let Some(kept) = upstream.reuse(Instant::now(), whose) {
             kept
         } else {
-            let connecting = upstream.connect_telling(told, &worker.buffers);
+            let connecting = upstream.connect_telling(told, Offer::Http1, &worker.buffers);
             tokio::time::timeout(self.connect, connecting).await??
         };
         stream.write_all(&self.request).await?;

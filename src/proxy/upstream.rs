@@ -16,16 +16,19 @@ use super::buffer::BufferPool;
 use super::http2::Http2Pool;
 use super::proxy_protocol::{self, Addresses};
 use super::room::Room;
-use super::tls::{Connector, Originator};
+use super::tls::{Connector, H2, Offer, Originator};
 use super::transport::Transport;
 use crate::gate::{Gate, Generation, State};
-use crate::model::{EndpointId, ProxyVersion};
+use crate::model::{EndpointId, EndpointProtocol, ProxyVersion};
 
 /// Kept connections to one endpoint, for each worker.
 const MAX_IDLE: usize = 128;
 /// How long a connection of HTTP/2 that carries nothing is kept. Its end is announced (GOAWAY), so that no
 /// request is lost to it, unlike one of HTTP/1.
 const HTTP2_IDLE: Duration = Duration::from_mins(1);
+/// How long a connection is kept that was made for HTTP/2 and turned out to be of HTTP/1.1: who had it made takes it
+/// at once.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// One endpoint, in one worker.
 #[derive(Debug)]
@@ -41,6 +44,10 @@ pub struct Upstream {
     /// How much it takes at once.
     pub(super) room: Room,
     speaks: RefCell<Rc<Speaks>>,
+    protocol: Cell<EndpointProtocol>,
+    /// What it chose in its last handshake, where it has a choice. Until then HTTP/2 is taken for it, for which one
+    /// connection is made and all wait for it.
+    chose_http2: Cell<bool>,
     /// The last handshake failed: told once, not with every request.
     tls_fails: Cell<bool>,
     /// Each connection begins with a PROXY header.
@@ -119,6 +126,8 @@ impl Upstream {
             weight: Cell::new(1),
             room: Room::default(),
             speaks: RefCell::new(Rc::new(Speaks::ClearText)),
+            protocol: Cell::default(),
+            chose_http2: Cell::new(true),
             tls_fails: Cell::new(false),
             send_proxy: Cell::new(None),
             idle: RefCell::default(),
@@ -153,10 +162,12 @@ impl Upstream {
 
     /// What is spoken to it from the next connection on. What was kept was made otherwise, perhaps with somebody
     /// who is not believed any more, and is closed.
-    pub fn speak(&self, wanted: Spoken<'_>) {
-        if self.speaks.borrow().is(wanted) {
+    pub fn speak(&self, wanted: Spoken<'_>, protocol: EndpointProtocol) {
+        let before = self.protocol.replace(protocol);
+        if before == protocol && self.speaks.borrow().is(wanted) {
             return;
         }
+        self.chose_http2.set(true);
         let speaks = match wanted {
             Spoken::ClearText => Speaks::ClearText,
             Spoken::Tls(originator) => Speaks::Tls(originator.connector()),
@@ -164,6 +175,35 @@ impl Upstream {
         };
         self.speaks.replace(Rc::new(speaks));
         self.close_idle();
+    }
+
+    /// What its Backend says that it speaks.
+    pub fn protocol(&self) -> EndpointProtocol {
+        self.protocol.get()
+    }
+
+    /// Whether TLS is spoken to it.
+    pub fn is_secure(&self) -> bool {
+        matches!(**self.speaks.borrow(), Speaks::Tls(_))
+    }
+
+    /// Whether a request goes to it in HTTP/2, as far as is known before it is asked. One that asks for an upgrade
+    /// goes in HTTP/1.1 wherever there is a choice: not all that speak HTTP/2 take those (RFC 8441).
+    pub fn speaks_http2(&self, upgrade: bool) -> bool {
+        match self.protocol.get() {
+            EndpointProtocol::Http1 | EndpointProtocol::Bytes => false,
+            EndpointProtocol::Http2 => true,
+            EndpointProtocol::Negotiated => !upgrade && self.chose_http2.get(),
+        }
+    }
+
+    /// Whether a connection just made is of HTTP/2, by its endpoint's choice, which is remembered.
+    pub fn chose_http2(&self, stream: &Transport) -> bool {
+        let chose = stream.alpn() == Some(H2);
+        if chose {
+            self.chose_http2.set(true);
+        }
+        chose
     }
 
     /// How its connections tell of the client, from the next on.
@@ -256,11 +296,12 @@ impl Upstream {
     }
 
     /// Connects, and says first whose the connection is where that is wanted; then shakes hands where TLS is
-    /// spoken. None of the client's own bytes are sent by this: nothing is before the endpoint has proved who
+    /// spoken, for what is offered. None of the client's own bytes are sent by this: nothing is before the endpoint has proved who
     /// it is.
     pub async fn connect_telling(
         &self,
         told: Option<(ProxyVersion, Addresses)>,
+        offer: Offer,
         pool: &Rc<BufferPool>,
     ) -> io::Result<Transport> {
         let speaks = Rc::clone(&self.speaks.borrow());
@@ -277,9 +318,31 @@ impl Upstream {
             return Ok(stream.into());
         };
         // On the heap while it lasts: connections in clear text are to carry nothing of it.
-        let shaken = Box::pin(connector.begin(stream, pool)?).await;
+        let shaken = Box::pin(connector.begin(stream, offer, pool)?).await;
+        let shaken = shaken.and_then(|stream| self.agreed(stream));
         self.tell(shaken.as_ref().err());
         shaken
+    }
+
+    /// HTTP/2 in TLS is spoken with those only that agreed to it (RFC 9113 section 3.3).
+    fn agreed(&self, stream: Transport) -> io::Result<Transport> {
+        if self.protocol.get() == EndpointProtocol::Http2 && stream.alpn() != Some(H2) {
+            return Err(io::Error::other(
+                "the endpoint did not agree to HTTP/2 (ALPN h2)",
+            ));
+        }
+        Ok(stream)
+    }
+
+    /// Connects for HTTP/2. Where the endpoint chooses HTTP/1.1 that is remembered, and the connection kept.
+    pub async fn connect_http2(&self, pool: &Rc<BufferPool>) -> io::Result<Transport> {
+        let stream = self.connect_telling(None, Offer::Any, pool).await?;
+        if self.protocol.get() != EndpointProtocol::Negotiated || self.chose_http2(&stream) {
+            return Ok(stream);
+        }
+        self.chose_http2.set(false);
+        self.keep(stream, HAND_OVER, Instant::now(), None);
+        Err(io::Error::other("the endpoint chose HTTP/1.1"))
     }
 
     /// Says once that handshakes fail, and once that they do no more.

@@ -30,6 +30,7 @@ use connections::Connections;
 use view::Upstreams;
 
 pub(super) use connections::{Control, Exchanging, Registered, Unattended};
+pub(super) use secure::Shaken;
 pub(super) use view::{Limited, Pool, Publication, Site, View};
 
 /// What the control plane tells a worker. Each is acknowledged where somebody has to wait for it.

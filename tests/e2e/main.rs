@@ -4,7 +4,7 @@
 //!
 //! `make e2e` brings a cluster up and runs them; with `KUBECONFIG` set they use the cluster it names, from a
 //! machine that reaches pods and Services by their addresses. `LASTCALL_E2E_IMAGE` names an image that is there
-//! already, `LASTCALL_E2E_ADDRESS` the address at which pods reach this process.
+//! already (and `LASTCALL_E2E_APP_IMAGE` one with this program as `/app`), `LASTCALL_E2E_ADDRESS` the address at which pods reach this process.
 
 #[allow(dead_code)]
 #[path = "../traffic/flow.rs"]
@@ -32,6 +32,7 @@ mod manifests;
 mod objects;
 mod outage;
 mod own_end;
+mod protocols;
 mod restricted;
 mod rollout;
 mod rollout_command;

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::super::tests::{be, lb};
 use super::*;
 use crate::model::tls::TlsVersion;
+use crate::model::{EndpointProtocol, Protocol};
 use crate::plan::{Kind, ObjectRef, Objects, Plan, Verdict, plan};
 
 /// 2030-01-01.
@@ -266,4 +267,62 @@ fn nobody_is_let_in_or_believed_without_the_authorities_that_are_named() {
     tls.unwrap().client_ca_ref.as_mut().unwrap().name = other;
     let plan = scene.with(&[("a", &a)]);
     assert!(served(&plan).is_none());
+}
+
+/// TLS that ends before bytes does so as before HTTP; what is passed through needs no Secret.
+#[test]
+fn a_listener_of_protocol_tls_ends_it_unless_it_is_passed_through() {
+    let shop = until("shop", 2040);
+    for (tls, protocol) in [
+        (
+            json!({"certificateRefs": [{"name": "shop"}]}),
+            Protocol::Tls,
+        ),
+        (json!({"mode": "Passthrough"}), Protocol::TlsPassthrough),
+    ] {
+        let mut scene = Scene::new(json!({}));
+        scene.objects.load_balancers = vec![lb(
+            "shop",
+            json!({
+                "listeners": [{"name": "tls", "port": 443, "protocol": "TLS", "tls": tls}],
+                "defaultBackend": {"name": "web"},
+            }),
+        )];
+        let backend = json!({"static": [{"address": "10.0.0.1", "port": 1}], "protocol": "TCP"});
+        scene.objects.backends = vec![be("web", backend)];
+        let plan = scene.with(&[("shop", &shop)]);
+        let own = &plan.snapshot.load_balancers[0];
+        assert_eq!(own.listeners[0].protocol, protocol);
+        let ends_here = protocol == Protocol::Tls;
+        assert_eq!(own.listeners[0].tls.is_some(), ends_here);
+        assert!(own.streams.default_backend.is_some());
+        // Law 4: without its certificate it is not served, in clear text least of all.
+        scene.facts.before = None;
+        let plan = scene.with(&[]);
+        let own = &plan.snapshot.load_balancers[0];
+        assert_eq!(own.listeners.len(), usize::from(!ends_here));
+    }
+}
+
+#[test]
+fn what_endpoints_speak_in_tls_is_as_their_backend_says() {
+    for (fields, protocol) in [
+        (json!({"protocol": "HTTPS"}), EndpointProtocol::Negotiated),
+        (
+            json!({"protocol": "HTTPS", "sendProxyProtocol": "V2"}),
+            EndpointProtocol::Http1,
+        ),
+        (json!({"protocol": "GRPC"}), EndpointProtocol::Http2),
+        (json!({"protocol": "TCP"}), EndpointProtocol::Bytes),
+    ] {
+        let mut scene = Scene::new(json!({}));
+        let mut spec = fields.clone();
+        spec["static"] = json!([{"address": "10.0.0.1", "port": 1}]);
+        spec["tls"] = json!({"serverName": "web.test"});
+        scene.objects.backends = vec![be("web", spec)];
+        let plan = scene.with(&[]);
+        let own = &plan.snapshot.backends[0];
+        assert_eq!(own.protocol, protocol, "{fields}");
+        assert!(matches!(own.tls, UpstreamTls::Spoken(_)), "{fields}");
+    }
 }

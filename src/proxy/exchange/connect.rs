@@ -12,6 +12,7 @@ use crate::proxy::buffer::Buffer;
 use crate::proxy::http2::{Place, request_for_endpoint};
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
+use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
@@ -45,9 +46,9 @@ pub(in crate::proxy) fn reuse(
     told: Told,
     ends: bool,
 ) -> Option<(Link, bool)> {
-    if outbound.protocol == EndpointProtocol::Http2 {
+    if upstream.speaks_http2(outbound.upgrade) {
         let place = upstream.http2.place_at_hand()?;
-        let link = stream(worker, place, outbound, ends).ok()??;
+        let link = stream(worker, upstream, place, outbound, ends).ok()??;
         return Some((link, false));
     }
     let client = told.as_ref().map(|(_, client)| client);
@@ -66,13 +67,52 @@ pub(in crate::proxy) async fn connect(
 ) -> Result<Link, Answer> {
     match outbound.protocol {
         EndpointProtocol::Http1 => {
-            let connected = upstream.connect_telling(told, &worker.buffers).await;
-            let stream = connected.map_err(|_| unreachable())?;
+            let connecting = upstream.connect_telling(told, Offer::Http1, &worker.buffers);
+            let stream = connecting.await.map_err(|_| unreachable())?;
             worker.stats().upstream_connects.add(1);
             Ok(http1(worker, stream, outbound, told))
         }
         EndpointProtocol::Http2 => http2(worker, upstream, outbound, ends).await,
+        EndpointProtocol::Negotiated => negotiated(worker, upstream, outbound, ends).await,
+        // No request is led to one.
+        EndpointProtocol::Bytes => Err(unreachable()),
     }
+}
+
+/// As the endpoint chooses in its handshake. What it chose last is taken for what it will choose, and may prove wrong
+/// once.
+async fn negotiated(
+    worker: &Worker,
+    upstream: &Rc<Upstream>,
+    outbound: &Outbound<'_>,
+    ends: bool,
+) -> Result<Link, Answer> {
+    for _ in 0..2 {
+        if upstream.speaks_http2(outbound.upgrade) {
+            let linked = http2(worker, upstream, outbound, ends).await;
+            if linked.is_ok() || upstream.speaks_http2(outbound.upgrade) {
+                return linked;
+            }
+            // It chose HTTP/1.1, for the first of those who waited for it.
+            if let Some(stream) = upstream.reuse(Instant::now(), None) {
+                worker.stats().upstream_connects.add(1);
+                return Ok(http1(worker, stream, outbound, None));
+            }
+        }
+        let offer = if outbound.upgrade {
+            Offer::Http1
+        } else {
+            Offer::Any
+        };
+        let connecting = upstream.connect_telling(None, offer, &worker.buffers);
+        let stream = connecting.await.map_err(|_| unreachable())?;
+        worker.stats().upstream_connects.add(1);
+        if !upstream.chose_http2(&stream) {
+            return Ok(http1(worker, stream, outbound, None));
+        }
+        upstream.http2.adopt(stream);
+    }
+    Err(unreachable())
 }
 
 fn http1(worker: &Worker, stream: Transport, outbound: &Outbound<'_>, told: Told) -> Link {
@@ -89,14 +129,14 @@ async fn http2(
     ends: bool,
 ) -> Result<Link, Answer> {
     for _ in 0..PLACES {
-        let connecting = Rc::clone(upstream);
-        let connect = move || async move { connecting.connect().await };
+        let (connecting, buffers) = (Rc::clone(upstream), Rc::clone(&worker.buffers));
+        let connect = move || async move { connecting.connect_http2(&buffers).await };
         let place = upstream.http2.place(connect).await.map_err(|error| {
             tracing::debug!(%error, "connection to an endpoint");
             unreachable()
         })?;
         // A connection that takes no more says so before anything is sent.
-        if let Some(link) = stream(worker, place, outbound, ends)? {
+        if let Some(link) = stream(worker, upstream, place, outbound, ends)? {
             return Ok(link);
         }
     }
@@ -106,6 +146,7 @@ async fn http2(
 /// Begins a stream with the request's head; `None` where the connection takes no more of them.
 fn stream(
     worker: &Worker,
+    upstream: &Upstream,
     place: Place,
     outbound: &Outbound<'_>,
     ends: bool,
@@ -120,7 +161,12 @@ fn stream(
         &worker.stats().upstream_reuses
     };
     counter.add(1);
-    let request = request_for_endpoint(outbound.head, &Scheme::HTTP).map_err(|error| {
+    let scheme = if upstream.is_secure() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
+    let request = request_for_endpoint(outbound.head, &scheme).map_err(|error| {
         tracing::error!(%error, "request");
         unreachable()
     })?;

@@ -21,6 +21,10 @@ const MAX_FIELDS: u32 = 64 * 1024;
 /// Bytes that wait for the endpoint's window, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// How long making a connection may take, whoever waits for it and however long they do: one that an endpoint takes
+/// and never answers on would be waited for by all that come later.
+const MAKING: Duration = Duration::from_secs(15);
+
 /// Connections to one endpoint. Empty costs nothing.
 #[derive(Default)]
 pub(in crate::proxy) struct Http2Pool {
@@ -168,11 +172,28 @@ impl Http2Pool {
         F: Future<Output = io::Result<T>> + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
-        let connecting = async move { open(connect.await.map_err(Rc::new)?).await }
-            .boxed_local()
-            .shared();
+        let made = async move { open(connect.await.map_err(Rc::new)?).await };
+        let connecting = async move {
+            let late = |_| Err(Rc::new(io::ErrorKind::TimedOut.into()));
+            tokio::time::timeout(MAKING, made)
+                .await
+                .unwrap_or_else(late)
+        };
+        let connecting = connecting.boxed_local().shared();
         *self.connecting.borrow_mut() = Some(connecting.clone());
         connecting
+    }
+
+    /// Takes a connection in that turned out to be of HTTP/2, for whoever asks next; where there is one already it is
+    /// closed.
+    pub(in crate::proxy) fn adopt<T>(&self, transport: T)
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    {
+        if self.connections.borrow().is_empty() && self.connecting.borrow().is_none() {
+            // Whoever asks next drives it.
+            drop(self.begin(std::future::ready(Ok(transport))));
+        }
     }
 
     /// Takes connections out of use: what they carry may finish, and then they close.

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, DuplexStream};
 
 use super::pool::Http2Pool;
 use crate::gate::{Gate, Generation, State, Wake};
@@ -102,5 +102,42 @@ fn who_waits_for_a_connection_uses_it_though_a_drain_has_begun() {
         assert!(pool.place_at_hand().is_none());
         drop(place);
         until(|| ended.get()).await;
+    });
+}
+
+/// Time passes by itself where all wait: an endpoint that takes a connection and never answers on it.
+#[test]
+fn a_connection_that_is_never_answered_is_not_waited_for_by_all_that_come_later() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let options = tokio::runtime::LocalOptions::default();
+    let runtime = builder.enable_all().start_paused(true);
+    let runtime = runtime.build_local(options).unwrap();
+    runtime.block_on(async {
+        let pool = Http2Pool::default();
+        let (silent, _endpoint) = tokio::io::duplex(64 * 1024);
+        let first = pool.place(|| std::future::ready(Ok(silent)));
+        let first = tokio::time::timeout(Duration::from_secs(5), first).await;
+        assert!(first.is_err(), "who waits has a limit of their own");
+        // The next still waits for the same, and hears that it failed.
+        let ended = Rc::new(Cell::new(false));
+        assert!(pool.place(|| connect(Rc::clone(&ended))).await.is_err());
+        assert!(pool.place(|| connect(Rc::clone(&ended))).await.is_ok());
+    });
+}
+
+#[test]
+fn a_connection_that_turned_out_to_be_of_http2_is_for_who_asks_next() {
+    on_a_worker(async {
+        let pool = Http2Pool::default();
+        let ended = Rc::new(Cell::new(false));
+        pool.adopt(connect(Rc::clone(&ended)).await.unwrap());
+        let another = || async { unreachable!() as io::Result<DuplexStream> };
+        let place = pool.place(another).await.ok().unwrap();
+        assert!(!place.fresh);
+        // There is one: another is not needed.
+        let (second, mut its_end) = tokio::io::duplex(1024);
+        pool.adopt(second);
+        assert_eq!(its_end.read(&mut [0]).await.unwrap(), 0);
+        assert!(!ended.get());
     });
 }

@@ -1,5 +1,5 @@
-//! The begin of a connection whose TLS is passed through: what the client asks for, and how it is turned away
-//! where that is not here.
+//! The begin of a connection of TLS whose inside is passed on, or all of it: what the client asks for, and how it is
+//! turned away where that is not here.
 
 use std::future::poll_fn;
 use std::task::{Poll, ready};
@@ -21,16 +21,15 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Bytes within which a first message has to end: with the heads of records, should it come in many.
 const MAX_BYTES: usize = MAX_HELLO + MAX_HELLO / 4;
 
-/// Reads until the client has said which host it asks for, if it asks for one. Everything that was read is in
+/// Reads until the client has said which host it asks for, if it asks for one; until the deadline at the latest. Everything that was read is in
 /// `buffer`, for the endpoint.
 pub(super) async fn read(
     stream: &mut TcpStream,
     buffer: &mut Buffer,
-    patience: Duration,
+    mut deadline: Instant,
     worker: &Worker,
     control: &Control,
 ) -> Result<Option<Box<str>>, End> {
-    let mut deadline = Instant::now() + patience;
     let mut timer = Timer::default();
     poll_fn(|cx| {
         loop {

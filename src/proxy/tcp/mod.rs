@@ -1,5 +1,5 @@
-//! One connection whose bytes are passed on as they are: a TCP listener's, or TLS that its endpoint ends.
-//! Picks an endpoint, enters its gate, connects, tries another one where that fails (Law 7), and then is a
+//! One connection whose bytes are passed on as they are: a TCP listener's, TLS that its endpoint ends, or what is
+//! inside TLS that ends here. Picks an endpoint, enters its gate, connects, tries another one where that fails (Law 7), and then is a
 //! tunnel, in flight until both directions are closed. Made by `worker::accept`.
 
 mod hello;
@@ -7,7 +7,7 @@ mod hello;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
@@ -16,18 +16,20 @@ use super::buffer::Buffer;
 use super::hash_key;
 use super::origin::Origin;
 use super::pick::{Entered, NoPlace, Picked, Wanted, pick, wait};
-use super::router::{Asked, listener_serves};
+use super::router::{self, listener_serves};
 use super::sni::Alert;
 use super::stats::{Counter, TcpEnds};
+use super::tls::Offer;
 use super::transport::Transport;
-use super::tunnel::{self, reset_on_close};
-use super::worker::{Registered, Shutdown, Site, View, Worker};
+use super::tunnel;
+use super::worker::{Registered, Shaken, Shutdown, Site, View, Worker};
 use crate::gate::InFlight;
 use crate::model::{Protocol, WeightedBackend};
 
 /// One connection and what serves it.
 pub(super) struct Connection {
-    stream: TcpStream,
+    /// Absent while it shakes hands, and where nothing was left of it after that.
+    stream: Option<Transport>,
     origin: Origin,
     port: u16,
     worker: Rc<Worker>,
@@ -49,6 +51,16 @@ enum End {
     Told(Alert),
 }
 
+/// What a client asks for, and what is served.
+struct Asked {
+    view: Rc<View>,
+    site: Rc<Site>,
+    /// The host, where it speaks TLS and names one.
+    host: Option<Box<str>>,
+    /// Until when it may take to begin.
+    deadline: Instant,
+}
+
 /// An endpoint that took the connection.
 struct Reached {
     stream: Transport,
@@ -67,7 +79,7 @@ impl Connection {
         registered: Registered,
     ) -> Self {
         Self {
-            stream,
+            stream: Some(stream.into()),
             origin,
             port,
             worker,
@@ -84,11 +96,13 @@ impl Connection {
         .await;
         let end = self.pass_on().await;
         end.count(&self.worker.stats().tcp_ended).add(1);
-        match end {
+        match (end, &mut self.stream) {
             // A tunnel has seen to its own end.
-            End::Tunnel(_) => {}
-            End::Told(alert) => hello::turn_away(&mut self.stream, alert).await,
-            End::Unserved | End::Cut | End::Refused => reset_on_close(&self.stream),
+            (End::Tunnel(_), _) | (_, None) => {}
+            (End::Told(alert), Some(Transport::Plain(stream))) => {
+                hello::turn_away(stream, alert).await;
+            }
+            (_, Some(stream)) => stream.reset(),
         }
     }
 
@@ -102,24 +116,98 @@ impl Connection {
         self.tunnel(reached, &mut read).await
     }
 
-    /// Finds the endpoint. The configuration that leads there is held no longer than this: a connection may
-    /// last for days.
+    /// Finds the endpoint, and ends the client's TLS where that does not go on.
     async fn destination(&mut self, read: &mut Buffer) -> Result<Reached, End> {
+        let Some(Transport::Plain(mut socket)) = self.stream.take() else {
+            return Err(End::Refused);
+        };
+        let (led, stream) = match self.asked(&mut socket, read).await {
+            Ok(asked) if asked.site.listener.protocol == Protocol::Tls => {
+                self.end_tls(asked, socket, read).await
+            }
+            Ok(asked) => (self.lead(&asked, &socket).await, Some(socket.into())),
+            Err(end) => (Err(end), Some(socket.into())),
+        };
+        self.stream = stream;
+        led
+    }
+
+    async fn lead(&self, asked: &Asked, socket: &TcpStream) -> Result<Reached, End> {
+        let choice = choose(&asked.site, asked.host.as_deref())?;
+        self.reach(&asked.view, &choice, socket).await
+    }
+
+    /// Ends the client's TLS, and finds an endpoint for what is inside. Who asks for what is not here is told
+    /// before; and who has to prove something has proved it before an endpoint hears of them.
+    async fn end_tls(
+        &self,
+        asked: Asked,
+        socket: TcpStream,
+        read: &mut Buffer,
+    ) -> (Result<Reached, End>, Option<Transport>) {
+        let terminator = asked.site.tls.clone().ok_or(End::Refused);
+        let terminator =
+            terminator.and_then(|it| choose(&asked.site, asked.host.as_deref()).map(|_| it));
+        let terminator = match terminator {
+            Ok(terminator) => terminator,
+            Err(end) => return (Err(end), Some(socket.into())),
+        };
+        // A handshake takes its time: the configuration is not held meanwhile.
+        let Asked { host, deadline, .. } = asked;
+        let received = std::mem::replace(read, Buffer::new(&self.worker.buffers));
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let shaken = self
+            .worker
+            .shake_hands(socket, received, &terminator, patience, &self.registered)
+            .await;
+        match shaken {
+            Shaken::Tls(stream) => {
+                let reached = self.reach_inside(host.as_deref(), stream.socket()).await;
+                (reached, Some(stream))
+            }
+            Shaken::ClearText(stream) => (Err(End::Refused), Some(stream)),
+            Shaken::Over if self.worker.shutdown() == Shutdown::Cut => (Err(End::Cut), None),
+            Shaken::Over => (Err(End::Refused), None),
+        }
+    }
+
+    /// What the client asks for, where it has to say so. The configuration that leads to an endpoint is held no
+    /// longer than it is looked at: a connection may last for days.
+    async fn asked(&self, socket: &mut TcpStream, read: &mut Buffer) -> Result<Asked, End> {
         let view = self.worker.view();
         let site = self.site(&view)?;
-        let (view, site, host) = if site.listener.protocol == Protocol::TlsPassthrough {
-            let patience = site.load_balancer().timeouts.request_head;
-            let control = &self.registered.control;
-            let host = hello::read(&mut self.stream, read, patience, &self.worker, control).await?;
-            // It may have changed while the client was silent.
-            let view = self.worker.view();
-            let site = self.site(&view)?;
-            (view, site, host)
-        } else {
-            (view, site, None)
+        let deadline = Instant::now() + site.load_balancer().timeouts.request_head;
+        let mut asked = Asked {
+            view,
+            site,
+            host: None,
+            deadline,
         };
-        let choice = choose(&site, host.as_deref())?;
-        self.reach(&view, &choice).await
+        let protocol = asked.site.listener.protocol;
+        if matches!(protocol, Protocol::Tls | Protocol::TlsPassthrough) {
+            let control = &self.registered.control;
+            asked.host = hello::read(socket, read, deadline, &self.worker, control).await?;
+            // It may have changed while the client was silent.
+            asked.view = self.worker.view();
+            asked.site = self.site(&asked.view)?;
+        }
+        Ok(asked)
+    }
+
+    /// An endpoint for what is inside TLS that ended here, as the configuration is after the handshake. What there
+    /// is no endpoint for any more is reset: the time for alerts is over.
+    async fn reach_inside(&self, host: Option<&str>, socket: &TcpStream) -> Result<Reached, End> {
+        let view = self.worker.view();
+        let site = self.site(&view)?;
+        if site.listener.protocol != Protocol::Tls {
+            return Err(End::Refused);
+        }
+        let choice = choose(&site, host).map_err(|end| match end {
+            End::Told(Alert::InternalError) => End::Unserved,
+            End::Told(_) => End::Refused,
+            other => other,
+        })?;
+        self.reach(&view, &choice, socket).await
     }
 
     /// What is served on this connection's port now, to this client.
@@ -134,7 +222,12 @@ impl Connection {
 
     /// Asks endpoints until one takes the connection. At once, and not only when the client has sent
     /// something: in many protocols the server speaks first.
-    async fn reach(&self, view: &View, choice: &WeightedBackend) -> Result<Reached, End> {
+    async fn reach(
+        &self,
+        view: &View,
+        choice: &WeightedBackend,
+        socket: &TcpStream,
+    ) -> Result<Reached, End> {
         let pool = &view.pools[choice.backend];
         let control = &self.registered.control;
         let mut tried = Vec::new();
@@ -144,13 +237,14 @@ impl Connection {
                 tried: &tried,
                 key: hash_key::of_address(self.origin.source.ip()),
             };
-            let (key, in_flight) = self.place(wanted).await?;
+            let (key, in_flight) = self.place(wanted, socket).await?;
             if !tried.is_empty() {
                 self.worker.stats().retries.add(1);
             }
             control.cut.set(self.worker.shutdown() == Shutdown::Cut);
             control.upstream.set(in_flight.endpoint().0.key);
-            match self.connect(&in_flight, choice.timeouts.connect).await {
+            let limit = choice.timeouts.connect;
+            match self.connect(&in_flight, socket, limit).await {
                 Some(Ok(stream)) => {
                     self.worker.stats().upstream_connects.add(1);
                     return Ok(Reached {
@@ -176,13 +270,13 @@ impl Connection {
 
     /// An endpoint that was entered; where all are full as soon as there is one, if the Backend has a queue. A client
     /// that has closed its side and sent nothing by then has left.
-    async fn place(&self, wanted: Wanted<'_>) -> Result<Entered, End> {
+    async fn place(&self, wanted: Wanted<'_>, socket: &TcpStream) -> Result<Entered, End> {
         if let Some(entered) = pick(wanted, &self.worker) {
             return Ok(entered);
         }
         let gone = |cx: &mut Context<'_>| {
             let mut byte = [0];
-            match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            match socket.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
                 Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
                 Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
             }
@@ -198,12 +292,13 @@ impl Connection {
     async fn connect(
         &self,
         in_flight: &InFlight<Picked>,
+        socket: &TcpStream,
         limit: Duration,
     ) -> Option<Result<Transport, NotReached>> {
         let Picked(upstream, tells) = in_flight.endpoint();
-        let told = tells.map(|version| (version, self.origin.addresses(&self.stream)));
-        let connecting =
-            tokio::time::timeout(limit, upstream.connect_telling(told, &self.worker.buffers));
+        let told = tells.map(|version| (version, self.origin.addresses(socket)));
+        let connecting = upstream.connect_telling(told, Offer::Any, &self.worker.buffers);
+        let connecting = tokio::time::timeout(limit, connecting);
         let mut connecting = std::pin::pin!(connecting);
         poll_fn(|cx| {
             if self.registered.control.cut.get() {
@@ -219,6 +314,9 @@ impl Connection {
     }
 
     async fn tunnel(&mut self, reached: Reached, read: &mut Buffer) -> End {
+        let Some(client) = &mut self.stream else {
+            return End::Refused;
+        };
         let Reached {
             mut stream,
             in_flight,
@@ -229,7 +327,7 @@ impl Connection {
         stats.tcp_open.add(1);
         let ended = tunnel::run(
             &self.worker,
-            (&mut self.stream, read),
+            (client, read),
             (&mut stream, &mut from_endpoint),
             &self.registered.control,
             idle,
@@ -263,7 +361,7 @@ fn choose(site: &Site, host: Option<&str>) -> Result<WeightedBackend, End> {
             .streams
             .default_backend
             .ok_or(End::Unserved),
-        Protocol::TlsPassthrough => by_host(site, host.unwrap_or_default()),
+        Protocol::Tls | Protocol::TlsPassthrough => by_host(site, host.unwrap_or_default()),
         // The port was given to another listener meanwhile.
         Protocol::Http | Protocol::Https => Err(End::Refused),
     }
@@ -279,7 +377,7 @@ fn by_host(site: &Site, host: &str) -> Result<WeightedBackend, End> {
         return Err(End::Told(Alert::UnrecognizedName));
     }
     // The routes of streams are for every path (`StreamRoutes`).
-    let asked = Asked {
+    let asked = router::Asked {
         host,
         path: b"/",
         query: b"",

@@ -23,13 +23,12 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use crate::model::{ObjectName, Snapshot, UpstreamTls};
 
 pub(in crate::proxy) use accept::{Handshake, Refused};
-pub use client::{Connector, Originator};
+pub use client::{Connector, Offer, Originator};
 pub use server::Terminator;
 
-/// What is spoken inside TLS on listeners, by preference (RFC 7301).
-const LISTENER_ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
-/// The same to endpoints of protocol HTTPS.
-const ENDPOINT_ALPN: [&[u8]; 1] = [b"http/1.1"];
+/// The names of HTTP/2 and HTTP/1.1 in a handshake (RFC 7301).
+pub(in crate::proxy) const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
 
 /// A TLS configuration cannot be used. `plan` lets none through, so this is a fault of ours: its listener or
 /// Backend is out of service.
@@ -60,9 +59,10 @@ impl Configs {
             for listener in &load_balancer.listeners {
                 let Some(tls) = &listener.tls else { continue };
                 let key = (load_balancer.name.clone(), Arc::clone(&listener.name));
+                let inside = listener.protocol;
                 let made = match known.listeners.get(&key) {
-                    Some(known) if known.is(tls) => Ok(Arc::clone(known)),
-                    known => Terminator::new(tls, known.map(Arc::as_ref)).map(Arc::new),
+                    Some(known) if known.is(tls, inside) => Ok(Arc::clone(known)),
+                    known => Terminator::new(tls, inside, known.map(Arc::as_ref)).map(Arc::new),
                 };
                 match made {
                     Ok(terminator) => drop(configs.listeners.insert(key, terminator)),
@@ -76,9 +76,10 @@ impl Configs {
             let UpstreamTls::Spoken(tls) = &backend.tls else {
                 continue;
             };
+            let inside = backend.protocol;
             let made = match known.backends.get(&backend.name) {
-                Some(known) if known.is(tls) => Ok(Arc::clone(known)),
-                _ => Originator::new(tls).map(Arc::new),
+                Some(known) if known.is(tls, inside) => Ok(Arc::clone(known)),
+                _ => Originator::new(tls, inside).map(Arc::new),
             };
             match made {
                 Ok(originator) => {

@@ -11,12 +11,14 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 
 use super::certificates::Certificates;
-use super::{ConfigError, LISTENER_ALPN, provider};
+use super::{ConfigError, H2, HTTP1, provider};
+use crate::model::Protocol;
 use crate::model::tls::{CaBundle, ListenerTls, TlsVersion};
 
 /// How one listener ends TLS, for all workers.
 pub struct Terminator {
     made_of: Arc<ListenerTls>,
+    inside: Protocol,
     config: Arc<ServerConfig>,
     /// Sealed with keys that only this process has and that change every six hours; a ticket is good for twelve
     /// at most.
@@ -30,9 +32,13 @@ impl fmt::Debug for Terminator {
 }
 
 impl Terminator {
-    /// Ends TLS as `tls` says. `before`: how the same listener did until now. Its tickets go on to be good where
+    /// Ends TLS as `tls` says, on a listener that speaks `inside`. `before`: how the same listener did until now. Its tickets go on to be good where
     /// the same is asked of clients: a ticket says that its client has shown what was asked of it then.
-    pub fn new(tls: &Arc<ListenerTls>, before: Option<&Self>) -> Result<Self, ConfigError> {
+    pub fn new(
+        tls: &Arc<ListenerTls>,
+        inside: Protocol,
+        before: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
         let same = before.filter(|before| before.made_of.client_ca == tls.client_ca);
         let tickets = match same {
             Some(before) => Arc::clone(&before.tickets),
@@ -51,20 +57,21 @@ impl Terminator {
         };
         let certificates = Certificates::new(&tls.certificates, &provider)?;
         let mut config = builder.with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = LISTENER_ALPN.map(<[u8]>::to_vec).to_vec();
+        config.alpn_protocols = offered(inside).iter().map(|name| name.to_vec()).collect();
         config.ticketer = Arc::clone(&tickets);
         // Tickets serve all versions; the other store has a lock and forgets.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             made_of: Arc::clone(tls),
+            inside,
             config: Arc::new(config),
             tickets,
         })
     }
 
     /// Whether this was made of the same.
-    pub(super) fn is(&self, tls: &Arc<ListenerTls>) -> bool {
-        self.made_of == *tls
+    pub(super) fn is(&self, tls: &Arc<ListenerTls>, inside: Protocol) -> bool {
+        self.inside == inside && self.made_of == *tls
     }
 
     #[cfg(test)]
@@ -74,6 +81,15 @@ impl Terminator {
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+}
+
+/// What is spoken inside TLS, by preference (RFC 7301). Of bytes nothing is known: no name that a client offers is
+/// chosen, and none refused.
+fn offered(inside: Protocol) -> &'static [&'static [u8]] {
+    match inside {
+        Protocol::Http | Protocol::Https => &[H2, HTTP1],
+        Protocol::Tcp | Protocol::Tls | Protocol::TlsPassthrough => &[],
     }
 }
 

@@ -14,10 +14,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::model::HostPattern;
 use crate::model::tls::{
     BackendTls, CaBundle, Certificate, KeyFormat, ListenerTls, PrivateKey, TlsVersion,
 };
+use crate::model::{EndpointProtocol, HostPattern, Protocol};
 use crate::proxy::buffer::{Buffer, BufferPool};
 use crate::proxy::transport::Transport;
 
@@ -88,7 +88,7 @@ async fn shake(terminator: &Terminator, socket: TcpStream) -> Result<Transport, 
 /// Our end of a listener's connection, and `rustls`' own client on the other.
 async fn accepted() -> (Transport, tokio_rustls::client::TlsStream<TcpStream>) {
     let own = ecdsa(&["a.test"]);
-    let terminator = Terminator::new(&ends(&[Arc::clone(&own)]), None).unwrap();
+    let terminator = Terminator::new(&ends(&[Arc::clone(&own)]), Protocol::Https, None).unwrap();
     let (near, far) = sockets().await;
     let connector = client(&own);
     let (ours, theirs) = tokio::join!(shake(&terminator, near), connector.connect(name(), far));
@@ -122,10 +122,11 @@ fn believes(certificate: &Certificate) -> Arc<BackendTls> {
 async fn connected() -> (Transport, tokio_rustls::server::TlsStream<TcpStream>) {
     let own = ecdsa(&["a.test"]);
     let acceptor = server(&own);
-    let connector = Arc::new(Originator::new(&believes(&own)).unwrap()).connector();
+    let connector =
+        Arc::new(Originator::new(&believes(&own), EndpointProtocol::Http1).unwrap()).connector();
     let (near, far) = sockets().await;
     let pool = Rc::new(BufferPool::default());
-    let connecting = connector.begin(near, &pool).unwrap();
+    let connecting = connector.begin(near, Offer::Any, &pool).unwrap();
     let (ours, theirs) = tokio::join!(connecting, acceptor.accept(far));
     (ours.unwrap(), theirs.unwrap())
 }
@@ -271,7 +272,7 @@ async fn an_idle_connection_holds_no_buffer() {
 
 #[tokio::test]
 async fn clear_text_is_told_from_tls() {
-    let terminator = Terminator::new(&ends(&[ecdsa(&["a.test"])]), None).unwrap();
+    let terminator = Terminator::new(&ends(&[ecdsa(&["a.test"])]), Protocol::Https, None).unwrap();
     for (sent, clear) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], true),
         (b"\x16\x03\x01\x00\x04\xff\0\0\0", false),
@@ -302,10 +303,14 @@ async fn who_is_not_believed_gets_nothing() {
         (&*other, &*other, false),
         (&expired, &expired, false),
     ] {
-        let originator = Arc::new(Originator::new(&believes(believed)).unwrap());
+        let originator =
+            Arc::new(Originator::new(&believes(believed), EndpointProtocol::Http1).unwrap());
         let (near, far) = sockets().await;
         let pool = Rc::new(BufferPool::default());
-        let connecting = originator.connector().begin(near, &pool).unwrap();
+        let connecting = originator
+            .connector()
+            .begin(near, Offer::Any, &pool)
+            .unwrap();
         let acceptor = server(shown);
         let (ours, theirs) = tokio::join!(connecting, acceptor.accept(far));
         assert_eq!(ours.is_ok(), good, "{ours:?}");
@@ -367,15 +372,18 @@ fn a_configuration_that_has_not_changed_goes_on_and_tickets_outlive_a_certificat
         })),
         ..(*second).clone()
     });
-    let one = Terminator::new(&first, None).unwrap();
-    assert!(one.is(&Arc::new((*first).clone())) && !one.is(&second));
+    let one = Terminator::new(&first, Protocol::Https, None).unwrap();
+    let same = Arc::new((*first).clone());
+    assert!(one.is(&same, Protocol::Https) && !one.is(&second, Protocol::Https));
+    // What is offered inside has changed.
+    assert!(!one.is(&same, Protocol::Tls));
     let ticket = one.tickets().encrypt(b"session").unwrap();
-    let two = Terminator::new(&second, Some(&one)).unwrap();
+    let two = Terminator::new(&second, Protocol::Https, Some(&one)).unwrap();
     assert_eq!(
         two.tickets().decrypt(&ticket).as_deref(),
         Some(&b"session"[..])
     );
     // Who must show a certificate now has not shown one then.
-    let three = Terminator::new(&guarded, Some(&two)).unwrap();
+    let three = Terminator::new(&guarded, Protocol::Https, Some(&two)).unwrap();
     assert_eq!(three.tickets().decrypt(&ticket), None);
 }

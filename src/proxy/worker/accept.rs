@@ -198,7 +198,7 @@ impl Arrived {
                     tokio::task::spawn_local(connection.serve());
                 }
             }
-            Protocol::Tcp | Protocol::TlsPassthrough => {
+            Protocol::Tcp | Protocol::Tls | Protocol::TlsPassthrough => {
                 if let Some(connection) = self.tcp(origin) {
                     tokio::task::spawn_local(connection.serve());
                 }

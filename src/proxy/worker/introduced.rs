@@ -57,7 +57,7 @@ pub(super) async fn serve(arrived: Arrived, site: Rc<Site>, peer: SocketAddr) {
                 Box::pin(connection.serve()).await;
             }
         }
-        Protocol::Tcp | Protocol::TlsPassthrough => {
+        Protocol::Tcp | Protocol::Tls | Protocol::TlsPassthrough => {
             if let Some(connection) = arrived.tcp(origin) {
                 Box::pin(connection.serve()).await;
             }

@@ -21,8 +21,10 @@ use crate::proxy::transport::{Transport, has_unread};
 use crate::proxy::worker::Registered;
 
 /// What a handshake came to.
-enum Shaken {
+pub(in crate::proxy) enum Shaken {
+    /// What is inside may be read.
     Tls(Transport),
+    /// The client speaks HTTP in clear text.
     ClearText(Transport),
     /// It failed, or the connection was left; it is only closed.
     Over,
@@ -53,7 +55,8 @@ impl Connection {
             registered,
         } = self;
         // On the heap while it lasts: an idle connection is to carry nothing of it.
-        let shaken = worker.shake_hands(stream, terminator, patience, &registered);
+        let received = Buffer::new(&worker.buffers);
+        let shaken = worker.shake_hands(stream, received, &terminator, patience, &registered);
         let shaken = Box::pin(shaken).await;
         match shaken {
             Shaken::Tls(stream) => {
@@ -79,15 +82,16 @@ impl Connection {
 }
 
 impl Worker {
-    async fn shake_hands(
+    /// Ends a client's handshake, of which `received` was read already.
+    pub(in crate::proxy) async fn shake_hands(
         &self,
         socket: TcpStream,
-        terminator: Arc<Terminator>,
+        received: Buffer,
+        terminator: &Terminator,
         patience: Duration,
         registered: &Registered,
     ) -> Shaken {
-        let received = Buffer::new(&self.buffers);
-        let Ok(mut handshake) = Handshake::new(&terminator, socket, received, &self.buffers) else {
+        let Ok(mut handshake) = Handshake::new(terminator, socket, received, &self.buffers) else {
             return Shaken::Over;
         };
         let deadline = Instant::now() + patience;

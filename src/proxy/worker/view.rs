@@ -51,7 +51,7 @@ pub(in crate::proxy) struct Site {
     pub(in crate::proxy) streams: Option<Rc<Router>>,
     pub(super) counts: Arc<ConnectionCounts>,
     /// How TLS ends here, where it does.
-    pub(super) tls: Option<Arc<Terminator>>,
+    pub(in crate::proxy) tls: Option<Arc<Terminator>>,
 }
 
 impl Site {
@@ -164,7 +164,7 @@ impl Pool {
         for spec in &backend.endpoints {
             if let Some(gate) = publication.gates.get(&spec.id) {
                 let upstream = upstreams.keep(spec, gate);
-                upstream.speak(spoken);
+                upstream.speak(spoken, backend.protocol);
                 upstream.set_send_proxy(backend.send_proxy);
                 endpoints.push(upstream);
             }

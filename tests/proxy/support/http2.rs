@@ -8,6 +8,7 @@ use h2::client::SendRequest;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -199,13 +200,16 @@ impl Drop for Server {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// Serves one connection as [`Server`] does.
+pub async fn serve<S>(
+    stream: S,
     builder: h2::server::Builder,
     connection: usize,
     seen: Arc<Mutex<Vec<Seen>>>,
     cut: Arc<Notify>,
-) {
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let Ok(mut open) = builder.handshake::<_, Bytes>(stream).await else {
         return;
     };

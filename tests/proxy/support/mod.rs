@@ -16,6 +16,8 @@ pub mod lastcall;
 pub mod raw_server;
 pub mod scripted;
 pub mod tls;
+pub mod tls_http;
+pub mod tls_raw;
 pub mod wait;
 
 pub use ::lastcall::cli::demo::{load, plan, record};

@@ -24,6 +24,7 @@ use crate::proxy::mirror::Copied;
 use crate::proxy::pick::{NoPlace, Picked};
 use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
+use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
 use crate::proxy::tunnel;
 use crate::proxy::worker::{Site, View};
@@ -108,7 +109,7 @@ impl Connection {
     }
 
     /// Asks endpoints until one has answered; what the client is told where none has.
-    /// `body` is there where they speak HTTP/2.
+    /// `body` is there where they speak HTTP/2, or once one is asked that may.
     async fn ask(
         &mut self,
         mut attempts: Attempts<'_>,
@@ -122,20 +123,38 @@ impl Connection {
                 on(&mut self.state, Event::ClientEof);
                 return Err(NoPlace::ClientGone.answer());
             };
-            let tried = match &mut body {
-                // On the heap: where both sides speak HTTP/1 nothing of it is to be carried.
-                Some(body) => Box::pin(self.attempt_http2(&mut attempts, body, in_flight)).await,
-                None => match self.connect(&attempts, &in_flight).await {
-                    Ok((stream, kept)) => {
-                        self.exchange(&mut attempts, stream, kept, in_flight).await
-                    }
-                    Err(tried) => tried,
-                },
-            };
+            let tried = self.attempt(&mut attempts, &mut body, in_flight).await;
             if let Some(next) = attempts.note(tried)? {
                 return Ok(next);
             }
         }
+    }
+
+    async fn attempt(
+        &mut self,
+        attempts: &mut Attempts<'_>,
+        body: &mut Option<Body>,
+        in_flight: InFlight<Picked>,
+    ) -> Tried<Next> {
+        let (task, upstream) = (attempts.task, &in_flight.endpoint().0);
+        if body.is_none() && !task.upgrade && upstream.speaks_http2(false) {
+            *body = Some(Body::from(task.head.body));
+        }
+        if body.is_none() {
+            match self.connect(attempts, &in_flight).await {
+                // What it chose in its handshake was not known before.
+                Ok((stream, false)) if upstream.chose_http2(&stream) => {
+                    upstream.http2.adopt(stream);
+                }
+                Ok((stream, kept)) => {
+                    return self.exchange(attempts, stream, kept, in_flight).await;
+                }
+                Err(tried) => return tried,
+            }
+        }
+        let body = body.get_or_insert_with(|| Body::from(task.head.body));
+        // On the heap: where both sides speak HTTP/1 nothing of it is to be carried.
+        Box::pin(self.attempt_mixed(attempts, body, in_flight)).await
     }
 
     /// Writes the head for the endpoint.
@@ -183,7 +202,12 @@ impl Connection {
             self.worker.stats().upstream_reuses.add(1);
             return Ok((stream, true));
         }
-        let connecting = upstream.connect_telling(told, &self.worker.buffers);
+        let offer = if attempts.task.upgrade {
+            Offer::Http1
+        } else {
+            Offer::Any
+        };
+        let connecting = upstream.connect_telling(told, offer, &self.worker.buffers);
         let connecting = async { connecting.await.map_err(|_| unreachable()) };
         let by = (&*self.worker, self.client.control());
         // One that leaves meanwhile is noticed once there is a connection to pass its end on.

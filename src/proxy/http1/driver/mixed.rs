@@ -1,4 +1,5 @@
-//! An attempt of a client of HTTP/1 at an endpoint that speaks HTTP/2.
+//! An attempt of a client of HTTP/1 at an endpoint that speaks HTTP/2, or may: what it speaks in TLS is known only after
+//! its handshake.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -10,7 +11,6 @@ use super::Connection;
 use super::caller::{Body, Http1Caller};
 use super::exchange::Seen;
 use crate::gate::InFlight;
-use crate::model::EndpointProtocol;
 use crate::proxy::attempts::{Attempts, Ended, Failure, Task, Tried, connected};
 use crate::proxy::exchange::{self, Exchange, Link, Outbound};
 use crate::proxy::pick::Picked;
@@ -18,7 +18,7 @@ use crate::proxy::tunnel;
 
 impl Connection {
     /// One attempt; `body` is the request's over all of them.
-    pub(super) async fn attempt_http2(
+    pub(super) async fn attempt_mixed(
         &mut self,
         attempts: &mut Attempts<'_>,
         body: &mut Body,
@@ -33,7 +33,7 @@ impl Connection {
             Err(tried) => return tried,
         };
         match self
-            .exchange_http2(attempts.task, body, link, in_flight)
+            .exchange_mixed(attempts.task, body, link, in_flight)
             .await
         {
             Ok(next) => Tried::Over(next),
@@ -47,7 +47,7 @@ impl Connection {
 
     /// The exchange, and the tunnel that may follow; what comes next, or what went wrong and what the client has
     /// seen of it.
-    async fn exchange_http2(
+    async fn exchange_mixed(
         &mut self,
         task: Task<'_>,
         body: &mut Body,
@@ -85,7 +85,7 @@ impl Connection {
         })
     }
 
-    /// A stream to the endpoint, with the request's head on it.
+    /// A connection to the endpoint, or a stream on one, with the request's head on it.
     async fn reach(
         &mut self,
         attempts: &Attempts<'_>,
@@ -93,16 +93,17 @@ impl Connection {
         head: &[u8],
         in_flight: &InFlight<Picked>,
     ) -> Result<Link, Tried<Next>> {
-        let upstream = Rc::clone(&in_flight.endpoint().0);
+        let Picked(upstream, tells) = in_flight.endpoint();
+        let told = tells.map(|version| (version, self.client.addresses()));
         let outbound = Outbound {
-            protocol: EndpointProtocol::Http2,
+            protocol: upstream.protocol(),
             head,
             chunked: attempts.task.head.body == RequestBody::Chunked,
             upgrade: attempts.task.upgrade,
         };
         // The stream of a WebSocket goes on behind its opening.
         let ends = body.is_ended() && !attempts.task.upgrade;
-        let connecting = exchange::connect(&self.worker, &upstream, &outbound, None, ends);
+        let connecting = exchange::connect(&self.worker, upstream, &outbound, told, ends);
         let by = (&*self.worker, self.client.control());
         let connected = connected(attempts, by, in_flight, connecting, |_| Poll::Pending).await;
         connected.map_err(|failed| failed.tried(&self.worker, || Next::Close))
