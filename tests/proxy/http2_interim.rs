@@ -20,7 +20,7 @@ fn waiting() -> Request<()> {
     post
 }
 
-async fn before(server: &Scripted) -> Lastcall {
+fn before(server: &Scripted) -> Lastcall {
     let config = Config::new(&[server.address]).backend("web", "protocol: H2C");
     Lastcall::start(config)
 }
@@ -40,7 +40,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_of_http1_that_waits_too_long_gets_lastcalls_100_and_no_other() {
     let mut server = Scripted::start().await;
-    let lastcall = before(&server).await;
+    let lastcall = before(&server);
     let address = lastcall.address;
     let mut client = blocking(move || RawClient::sending(address, WAITING)).await;
     let mut stream: Stream = server.next().await;
@@ -63,7 +63,7 @@ async fn a_client_of_http1_that_waits_too_long_gets_lastcalls_100_and_no_other()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_of_http1_gets_the_endpoints_own_100_and_may_go_on() {
     let mut server = Scripted::start().await;
-    let lastcall = before(&server).await;
+    let lastcall = before(&server);
     let address = lastcall.address;
     let mut client = blocking(move || RawClient::connect(address)).await;
     for _ in 0..2 {
@@ -90,7 +90,7 @@ async fn a_client_of_http1_gets_the_endpoints_own_100_and_may_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_of_http1_gets_the_endpoints_answer_in_place_of_a_100() {
     let mut server = Scripted::start().await;
-    let lastcall = before(&server).await;
+    let lastcall = before(&server);
     let address = lastcall.address;
     let mut client = blocking(move || RawClient::sending(address, WAITING)).await;
     server.next().await.answer_with(401);
@@ -109,7 +109,7 @@ async fn a_client_of_http1_gets_the_endpoints_answer_in_place_of_a_100() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_of_http2_that_waits_too_long_gets_lastcalls_100_and_no_other() {
     let mut server = Scripted::start().await;
-    let lastcall = before(&server).await;
+    let lastcall = before(&server);
     let client = Client::connect(lastcall.address).await;
     let (mut response, mut body) = client.begin(waiting()).await;
     let mut stream = server.next().await;

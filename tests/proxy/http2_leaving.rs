@@ -87,7 +87,7 @@ impl Scene {
         }
     }
 
-    async fn drop_client(self) -> (Lastcall, Vec<Scripted>) {
+    fn drop_client(self) -> (Lastcall, Vec<Scripted>) {
         drop(self.client.send);
         self.client.driver.abort();
         (self.lastcall, self.servers)
@@ -227,6 +227,6 @@ async fn what_outlives_lastcalls_own_end_is_reset_and_never_a_clean_end() {
         (answer.status, answer.field("retry-after")),
         (503, Some("1"))
     );
-    let (mut lastcall, _servers) = scene.drop_client().await;
+    let (mut lastcall, _servers) = scene.drop_client();
     lastcall.wait();
 }

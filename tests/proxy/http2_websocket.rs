@@ -1,4 +1,4 @@
-//! WebSockets of which one side, or both, speak HTTP/2 (RFC 8441).
+//! `WebSocket`s of which one side, or both, speak HTTP/2 (RFC 8441).
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};

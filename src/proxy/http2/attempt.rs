@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Context;
 use std::time::Instant;
 
 use h2::Reason;
@@ -60,10 +61,9 @@ impl Stream {
         let connecting = exchange::connect(worker, upstream, outbound, told, ends);
         let by = (worker, &*self.exchanging.control);
         let caller = &mut self.caller;
-        let connected = connected(attempts, by, in_flight, connecting, |cx| {
-            caller.poll_gone(cx)
-        });
-        let connected = connected.await;
+        let gone = |cx: &mut Context<'_>| caller.poll_gone(cx);
+        // On the heap while it lasts: a request that finds a connection is to carry nothing of it.
+        let connected = Box::pin(connected(attempts, by, in_flight, connecting, gone)).await;
         connected
             .map(|link| (link, false))
             .map_err(|failed| failed.tried(worker, || self.client.count_given_up()))

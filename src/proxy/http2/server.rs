@@ -95,13 +95,18 @@ impl Client {
 }
 
 /// A request that is being served.
-struct Open(Rc<Client>);
+pub(super) struct Open(Rc<Client>);
 
 impl Open {
     fn new(client: &Rc<Client>) -> Self {
         client.open.set(client.open.get() + 1);
         client.requests.set(client.requests.get().saturating_add(1));
         Self(Rc::clone(client))
+    }
+
+    /// Whose it is.
+    pub(super) fn client(&self) -> &Rc<Client> {
+        &self.0
     }
 }
 
@@ -159,16 +164,20 @@ pub(in crate::proxy) async fn serve(socket: Socket, client: Rc<Client>, register
         });
         match next.await {
             Some((request, reply)) => {
-                let open = Open::new(&client);
                 let (parts, body) = request.into_parts();
-                let stream = Stream::new(Rc::clone(&client), body, reply);
-                tokio::task::spawn_local(async move {
-                    let _open = open;
-                    stream.serve(parts).await;
-                });
+                let stream = Stream::new(Open::new(&client), &parts, body, reply);
+                begin(stream, &parts);
             }
             None => return,
         }
+    }
+}
+
+/// Has a request served by a task of its own, which its head does not come into: it has been read.
+fn begin(mut stream: Stream, parts: &http::request::Parts) {
+    match stream.read(parts) {
+        Ok(asked) => drop(tokio::task::spawn_local(stream.serve(asked))),
+        Err(answer) => stream.answer(&answer),
     }
 }
 

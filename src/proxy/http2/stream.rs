@@ -12,7 +12,7 @@ use h2::server::SendResponse;
 
 use super::request::{Bootstrap, NormalRequest, read_request};
 use super::requester::Requester;
-use super::server::Client;
+use super::server::{Client, Open};
 use crate::proxy::attempts::{Attempts, Task};
 use crate::proxy::destination::{Chosen, Request, count_answer, destination};
 use crate::proxy::exchange::{self, Caller, Outbound, is_grpc};
@@ -36,86 +36,92 @@ pub(super) struct Stream {
     pub(super) grpc: bool,
     /// Its answer has no body, whatever its fields say.
     pub(super) no_body: bool,
+    /// The last to go: the connection looks then whether it may end.
+    _open: Open,
 }
 
-/// What is asked, and of whom.
-struct Asked<'a> {
-    request: &'a NormalRequest,
-    chosen: &'a Chosen<'a>,
+/// What is asked. One view of the configuration holds for the whole request.
+pub(super) struct Asked {
+    view: Rc<View>,
+    site: Rc<Site>,
+    request: NormalRequest,
     /// The time that a call of gRPC allows.
     timeout: Option<Duration>,
-    /// What the key of a WebSocket's opening is answered with.
+    /// What the key of a `WebSocket`'s opening is answered with.
     accept: Option<WebSocketAccept>,
 }
 
 impl Stream {
     /// A request that has just come.
-    pub(super) fn new(client: Rc<Client>, body: RecvStream, reply: SendResponse<Bytes>) -> Self {
+    pub(super) fn new(
+        open: Open,
+        parts: &http::request::Parts,
+        body: RecvStream,
+        reply: SendResponse<Bytes>,
+    ) -> Self {
+        let client = Rc::clone(open.client());
         let exchanging = Exchanging::new(&client.worker);
         let timer = client.worker.timers.take();
+        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
         Self {
             client,
             caller: Requester::new(body, reply),
             timer,
             exchanging,
-            grpc: false,
-            no_body: false,
+            grpc: content_type.is_some_and(|value| is_grpc(value.as_bytes())),
+            no_body: parts.method == http::Method::HEAD,
+            _open: open,
         }
     }
 
+    /// Reads the request's head; an error is what the client is told.
+    pub(super) fn read(&self, parts: &http::request::Parts) -> Result<Asked, Answer> {
+        let view = self.client.worker.view();
+        let site = self.client.site(&view)?;
+        let read = self.read_for(parts, &site);
+        let (request, key) = read.inspect_err(|answer| self.count(answer))?;
+        Ok(Asked {
+            view,
+            site,
+            request,
+            timeout: grpc_timeout(parts).filter(|_| self.grpc),
+            accept: key.and_then(|key| WebSocketAccept::to(key.as_bytes())),
+        })
+    }
+
+    /// The request, and the key where it opens a `WebSocket`.
+    fn read_for(
+        &self,
+        parts: &http::request::Parts,
+        site: &Site,
+    ) -> Result<(NormalRequest, Option<String>), Answer> {
+        let key = websocket_key(&self.client, parts)?;
+        let limits = HeadLimits::from(&site.load_balancer().limits);
+        let bootstrap = key.as_deref().map_or(Bootstrap::None, Bootstrap::WebSocket);
+        // The body of a WebSocket's opening is the tunnel itself.
+        let ends = self.caller.is_ended() || key.is_some();
+        let read = read_request(parts, ends, bootstrap, &limits);
+        let request = read.map_err(|fault| Answer::new(fault.status(), fault.detail()))?;
+        Ok((request, key))
+    }
+
     /// Has the request answered.
-    pub(super) async fn serve(mut self, parts: http::request::Parts) {
+    pub(super) async fn serve(mut self, asked: Asked) {
         let control = Rc::clone(&self.exchanging.control);
         poll_fn(|cx| {
             control.register(cx.waker());
             Poll::Ready(())
         })
         .await;
-        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
-        self.grpc = content_type.is_some_and(|value| is_grpc(value.as_bytes()));
-        self.no_body = parts.method == http::Method::HEAD;
-        if let Err(answer) = self.respond(&parts).await {
+        if let Err(answer) = self.respond(&asked).await {
             self.answer(&answer);
         }
         self.client.worker.timers.give(self.timer);
     }
 
-    async fn respond(&mut self, parts: &http::request::Parts) -> Result<(), Answer> {
-        let client = Rc::clone(&self.client);
-        let view = client.worker.view();
-        let site = client.site(&view)?;
-        let key = websocket_key(&client, parts).inspect_err(|answer| self.count(answer))?;
-        let request = self.read(parts, key.as_deref(), &site);
-        let request = request.inspect_err(|answer| self.count(answer))?;
-        let chosen = self.destination(&site, &request);
-        let chosen = chosen.inspect_err(|answer| self.count(answer))?;
-        let asked = Asked {
-            request: &request,
-            chosen: &chosen,
-            timeout: grpc_timeout(parts).filter(|_| self.grpc),
-            accept: key.and_then(|key| WebSocketAccept::to(key.as_bytes())),
-        };
-        self.forward(&view, &site, &asked).await
-    }
-
     /// Counts what we say ourselves.
     fn count(&self, answer: &Answer) {
         count_answer(answer, self.client.worker.stats());
-    }
-
-    /// Reads the request's head; `key` is that of a WebSocket's opening.
-    fn read(
-        &self,
-        parts: &http::request::Parts,
-        key: Option<&str>,
-        site: &Site,
-    ) -> Result<NormalRequest, Answer> {
-        let limits = HeadLimits::from(&site.load_balancer().limits);
-        let bootstrap = key.map_or(Bootstrap::None, Bootstrap::WebSocket);
-        // The body of a WebSocket's opening is the tunnel itself.
-        let ends = self.caller.is_ended() || key.is_some();
-        let read = read_request(parts, ends, bootstrap, &limits);
-        read.map_err(|fault| Answer::new(fault.status(), fault.detail()))
     }
 
     /// Where the request goes, or what we say ourselves.
@@ -134,20 +140,18 @@ impl Stream {
         destination(site, &asked)
     }
 
-    async fn forward(&mut self, view: &View, site: &Site, asked: &Asked<'_>) -> Result<(), Answer> {
-        let Asked {
-            request,
-            chosen,
-            timeout,
-            accept,
-        } = *asked;
+    async fn respond(&mut self, asked: &Asked) -> Result<(), Answer> {
+        let Asked { view, request, .. } = asked;
+        let site: &Site = &asked.site;
+        let chosen = self.destination(site, request);
+        let chosen = chosen.inspect_err(|answer| self.count(answer))?;
         let choice = &chosen.backend;
         let mut head = Vec::with_capacity(1024);
         self.write_forward(site, request, chosen.filtered, &mut head);
         let (client, worker) = (|| self.client.addresses, &self.client.worker);
         let copied = Copied::new(chosen.filtered, view, worker, &request.head, &head, client);
         let load_balancer = site.load_balancer();
-        let limit = [choice.timeouts.request, timeout]
+        let limit = [choice.timeouts.request, asked.timeout]
             .into_iter()
             .flatten()
             .min();
@@ -158,7 +162,7 @@ impl Stream {
             body_limit: load_balancer.limits.body_bytes,
             deadline: limit.map(|limit| Instant::now() + limit),
             upgrade: request.head.upgrade.is_some(),
-            accept,
+            accept: asked.accept,
             edits: chosen.filtered.and_then(|f| f.filters.response.as_ref()),
             copied: copied.as_ref(),
         };
@@ -246,5 +250,20 @@ fn websocket_key(client: &Client, parts: &http::request::Parts) -> Result<Option
             501,
             "the only protocol of CONNECT served is websocket",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_of_a_stream_is_small() {
+        /// Bytes of the future that is made of a stream and what it asks.
+        fn size<F: Future>(_: fn(Stream, Asked) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(Stream::serve);
+        assert!(bytes <= 2600, "{bytes} bytes");
     }
 }

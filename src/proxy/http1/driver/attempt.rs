@@ -82,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// What a request's upgrade comes to where its endpoint speaks HTTP/2, which knows WebSockets (RFC 8441) and
+    /// What a request's upgrade comes to where its endpoint speaks HTTP/2, which knows `WebSocket`s (RFC 8441) and
     /// no others: those are not asked for (RFC 9110 section 7.8 leaves that to us). Gives what its key is
     /// answered with.
     fn opening(&self, head: &mut RequestHead) -> Result<Option<WebSocketAccept>, Answer> {

@@ -53,6 +53,15 @@ impl From<RequestBody> for Body {
     }
 }
 
+/// How far the response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Response {
+    Awaited,
+    Begun,
+    /// All of it is out.
+    Over,
+}
+
 /// The connection's part in one attempt.
 pub(super) struct Http1Caller<'a> {
     client: &'a mut Client,
@@ -61,9 +70,7 @@ pub(super) struct Http1Caller<'a> {
     version: Version,
     body: &'a mut Body,
     framing: ResponseFraming,
-    begun: bool,
-    /// All of the response is out.
-    over: bool,
+    response: Response,
     /// The content that is being written.
     data: Bytes,
     /// The response ends with what is being written.
@@ -88,8 +95,7 @@ impl<'a> Http1Caller<'a> {
             version,
             body,
             framing: ResponseFraming::None,
-            begun: false,
-            over: false,
+            response: Response::Awaited,
             data: Bytes::new(),
             last: false,
             tunnel: false,
@@ -98,12 +104,11 @@ impl<'a> Http1Caller<'a> {
 
     /// What the client has seen of the response.
     pub(super) fn seen(&self) -> Seen {
-        if self.begun {
-            if self.over { Seen::Whole } else { Seen::Head }
-        } else if self.client.out.has_begun() {
-            Seen::Interim
-        } else {
-            Seen::Nothing
+        match self.response {
+            Response::Over => Seen::Whole,
+            Response::Begun => Seen::Head,
+            Response::Awaited if self.client.out.has_begun() => Seen::Interim,
+            Response::Awaited => Seen::Nothing,
         }
     }
 
@@ -211,7 +216,7 @@ impl Caller for Http1Caller<'_> {
     }
 
     fn switch(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
-        self.begun = true;
+        self.response = Response::Begun;
         self.tunnel = true;
         on(self.state, Event::Switched);
         self.client.out.front.extend_from_slice(&head);
@@ -225,7 +230,7 @@ impl Caller for Http1Caller<'_> {
         ends: bool,
     ) -> Result<(), CallerFault> {
         self.body.replay.commit();
-        self.begun = true;
+        self.response = Response::Begun;
         self.framing = framing;
         let close = self.closes(framing);
         on(self.state, Event::ResponseHead { close });
@@ -238,7 +243,7 @@ impl Caller for Http1Caller<'_> {
     }
 
     fn has_begun(&self) -> bool {
-        self.begun
+        self.response != Response::Awaited
     }
 
     fn send(&mut self, piece: Piece) -> Result<(), CallerFault> {
@@ -281,7 +286,8 @@ impl Caller for Http1Caller<'_> {
         } else {
             on(self.state, Event::ResponseFinished);
         }
-        (self.last, self.over) = (false, true);
+        self.last = false;
+        self.response = Response::Over;
         Poll::Ready(Ok(()))
     }
 
