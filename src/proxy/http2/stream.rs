@@ -173,7 +173,7 @@ impl Stream {
             chunked: request.head.body == RequestBody::Chunked,
             upgrade: task.upgrade,
         };
-        let attempts = Attempts::new(chosen, task, pool, &self.exchanging.control);
+        let attempts = Attempts::new(&chosen, task, pool, &self.exchanging.control);
         self.ask(&outbound, attempts).await
     }
 
