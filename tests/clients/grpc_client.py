@@ -104,8 +104,12 @@ def how_it_ended(name):
 
 
 def deadline():
-    name = os.urandom(16).hex().encode()
-    error = refused(lambda: wait_call(name, timeout=1.5))
+    # Server and client each have a clock: where the server's is first it resets the call, which says less.
+    for _ in range(3):
+        name = os.urandom(16).hex().encode()
+        error = refused(lambda: wait_call(name, timeout=1.5))
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            break
     equal(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
     # grpcio rounds it up.
     left = int(how_it_ended(name).split()[1])
