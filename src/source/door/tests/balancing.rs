@@ -32,7 +32,7 @@ fn what_is_no_way_to_share_requests_is_refused_with_its_field() {
         (limits("maxInFlight: 1, queue: {length: 1}"), 6, "spec.limits.queue.wait", "missing"),
         (limits("maxInFlight: 1, queue: {length: 0, wait: 1s}"), 6, "spec.limits.queue.length", "from 1 to 100000"),
         (limits("maxInFlight: 1, queue: {length: 1, wait: 0s}"), 6, "spec.limits.queue.wait", "longer than 0s"),
-        (limits("maxInFlight: 1, queue: {length: 1, wait: soon}"), 6, "spec.limits.queue.wait", "matches"),
+        (limits("maxInFlight: 1, queue: {length: 1, wait: soon}"), 6, "spec.limits.queue.wait", "a duration such as"),
         (budget("percent: 101"), 6, "spec.retry.budget.percent", "from 0 to 100"),
         (budget("minPerSecond: -1"), 6, "spec.retry.budget.minPerSecond", "from 0 to 10000"),
         (budget("interval: 500ms"), 6, "spec.retry.budget.interval", "from 1s to 1h"),
