@@ -1,6 +1,6 @@
 //! HTTP/2: clients by prior knowledge, endpoints of protocol `H2C` and `GRPC`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::Reason;
@@ -318,20 +318,19 @@ async fn a_client_that_only_gives_requests_up_is_disconnected() {
     let server = Backend::start(|_| vec![Step::Await(Gate::new())]);
     let lastcall = before(&server);
     let client = Client::connect(lastcall.address).await;
-    let mut resets = 0;
+    let begin = Instant::now();
     let error = loop {
-        assert!(resets < 20_000, "it is still served");
+        assert!(begin.elapsed() < LIMIT, "it is still served");
         let sent = match client.send.clone().ready().await {
             Ok(mut send) => send.send_request(request(Method::GET, "/"), true),
             Err(error) => break error,
         };
         match sent {
             Ok((response, mut stream)) => {
-                // Once it is out, or it is never seen.
+                // Once it is out, or it is never seen: on a busy machine one in many is.
                 tokio::task::yield_now().await;
                 stream.send_reset(Reason::CANCEL);
                 drop(response);
-                resets += 1;
             }
             Err(error) => break error,
         }
