@@ -152,7 +152,7 @@ impl Folder {
         for error in &next.errors {
             let named = files.iter().find(|(path, _)| *path == error.file);
             let (_, bytes) = named.expect("a fault names one of the files");
-            let lines = bytes.split(|byte| *byte == b'\n').count() + 1;
+            let lines = lines(bytes) + 1;
             assert!(
                 error.line.is_none_or(|line| (1..=lines).contains(&line)),
                 "{error}"
@@ -178,6 +178,14 @@ impl Folder {
         // What the door lets in is something that can be planned.
         plan(&next.objects, &Facts::default());
     }
+}
+
+/// Lines as YAML counts them: a carriage return ends one, too (YAML 1.2.2 section 5.4).
+fn lines(bytes: &[u8]) -> usize {
+    let carriage_returns = bytes.iter().filter(|byte| **byte == b'\r').count();
+    let both = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+    let line_feeds = bytes.iter().filter(|byte| **byte == b'\n').count();
+    carriage_returns + line_feeds - both + 1
 }
 
 impl Default for Folder {
