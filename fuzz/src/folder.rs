@@ -182,10 +182,8 @@ impl Folder {
 
 /// Lines as YAML counts them: a carriage return ends one, too (YAML 1.2.2 section 5.4).
 fn lines(bytes: &[u8]) -> usize {
-    let carriage_returns = bytes.iter().filter(|byte| **byte == b'\r').count();
     let both = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
-    let line_feeds = bytes.iter().filter(|byte| **byte == b'\n').count();
-    carriage_returns + line_feeds - both + 1
+    bytes.split(|byte| matches!(byte, b'\r' | b'\n')).count() - both
 }
 
 impl Default for Folder {
