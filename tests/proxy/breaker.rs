@@ -288,8 +288,7 @@ fn tcp_connections_wait_for_one_another() {
     let at_server = server.accept();
     let mut waits = RawClient::sending(lastcall.address, "hello");
     wait_for_queued(&lastcall, 1);
-    let mut over = RawClient::connect(lastcall.address);
-    assert_eq!(over.read_to_end().1, End::Reset);
+    assert!(RawClient::is_reset_at_once(lastcall.address));
     lastcall.wait_for_metric(&of_web("lastcall_limit_refused_total"), 1.0);
     drop((first, at_server));
     let mut second = server.accept();

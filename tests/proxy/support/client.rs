@@ -73,6 +73,15 @@ impl RawClient {
         }
     }
 
+    /// Whether a connection is reset without a byte. One that is reset as it is accepted may be so before
+    /// its client knows that it was made.
+    pub fn is_reset_at_once(target: SocketAddr) -> bool {
+        match TcpStream::connect_timeout(&target, PATIENCE) {
+            Ok(stream) => Self::over(stream).read_to_end() == (Vec::new(), End::Reset),
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Sends one request and reads its response.
     #[track_caller]
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
