@@ -8,6 +8,7 @@ pub mod connection_counts;
 mod destination;
 mod exchange;
 pub mod filters;
+mod grpc;
 mod hash_key;
 pub mod http1;
 mod http2;

@@ -11,6 +11,8 @@ pub struct Answer {
     pub retry_after: Option<u32>,
     /// A further field line.
     pub field: Option<Box<str>>,
+    /// What a call of gRPC is told, where its status says more than HTTP's.
+    pub grpc_status: Option<u16>,
 }
 
 impl Answer {
@@ -21,7 +23,15 @@ impl Answer {
             detail: detail.into(),
             retry_after: None,
             field: None,
+            grpc_status: None,
         }
+    }
+
+    /// Where it answers a call of gRPC, with this status.
+    #[must_use]
+    pub fn for_calls(mut self, grpc_status: u16) -> Self {
+        self.grpc_status = Some(grpc_status);
+        self
     }
 
     /// Worth asking again after so many seconds.

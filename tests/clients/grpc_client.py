@@ -104,12 +104,9 @@ def how_it_ended(name):
 
 
 def deadline():
-    # Server and client each have a clock: where the server's is first it resets the call, which says less.
-    for _ in range(3):
-        name = os.urandom(16).hex().encode()
-        error = refused(lambda: wait_call(name, timeout=1.5))
-        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-            break
+    # Server, client and what is between them each have a clock; whichever is first, it is the deadline that is over.
+    name = os.urandom(16).hex().encode()
+    error = refused(lambda: wait_call(name, timeout=1.5))
     equal(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
     # grpcio rounds it up.
     left = int(how_it_ended(name).split()[1])

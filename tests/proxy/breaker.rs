@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::LIMIT;
 use crate::support::backend::{self, Backend, Gate, Step};
 use crate::support::http2::{Client, request};
-use crate::support::{Config, End, Lastcall, RawClient, RawServer, free_port, wait_until};
+use crate::support::{Config, Lastcall, RawClient, RawServer, free_port, wait_until};
 
 const WEB: &str = "{namespace=\"default\",backend=\"web\"}";
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use crate::LIMIT;
@@ -93,7 +94,7 @@ async fn every_error_of_lastcalls_own_has_a_grpc_status() {
         let kind = fields.get("content-type").map(HeaderValue::as_bytes);
         assert_eq!(kind, Some(&b"application/grpc"[..]), "{what}");
     }
-    // A message that never comes, and an endpoint that refuses each call or breaks off.
+    // A message that never comes, and an endpoint that refuses each call.
     let (response, _body) = client.begin(call("/web", &[])).await;
     let answer = read(response.await.unwrap()).await.unwrap();
     assert_eq!(
@@ -107,15 +108,6 @@ async fn every_error_of_lastcalls_own_has_a_grpc_status() {
     server.next().await.refuse();
     let answer = read(response.await.unwrap()).await.unwrap();
     assert_eq!(answer.field("grpc-status"), Some("14"), "it was refused");
-    let (response, mut body) = client.begin(call("/web", &[])).await;
-    body.send_data(message(b"x"), true).unwrap();
-    drop(server.next().await);
-    let answer = read(response.await.unwrap()).await.unwrap();
-    assert_eq!(
-        answer.field("grpc-status"),
-        Some("14"),
-        "it was not answered"
-    );
     // The control: the endpoint's own status is passed on.
     let (response, mut body) = client.begin(call("/web", &[])).await;
     body.send_data(message(b"x"), true).unwrap();
@@ -125,6 +117,64 @@ async fn every_error_of_lastcalls_own_has_a_grpc_status() {
     stream.begin(200).send_trailers(own.clone()).unwrap();
     let answer = read(response.await.unwrap()).await.unwrap();
     assert_eq!(answer.trailers, Some(own));
+    // An endpoint that is no more.
+    let (response, mut body) = client.begin(call("/web", &[])).await;
+    body.send_data(message(b"x"), true).unwrap();
+    let unanswered = server.next().await;
+    drop(server);
+    let answer = read(response.await.unwrap()).await.unwrap();
+    assert_eq!(
+        answer.field("grpc-status"),
+        Some("14"),
+        "it was not answered"
+    );
+    drop(unanswered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_reset_ends_with_the_status_of_its_code() {
+    let mut server = Scripted::start().await;
+    let config = Config::new(&[server.address]).backend("web", "protocol: GRPC");
+    let lastcall = Lastcall::start(config);
+    let client = Client::connect(lastcall.address).await;
+    let begun = async |fields| {
+        let (response, mut body) = client.begin(call("/web", fields)).await;
+        body.send_data(message(b"x"), true).unwrap();
+        response
+    };
+    for (code, status) in [
+        (Reason::NO_ERROR, "13"),
+        (Reason::INTERNAL_ERROR, "13"),
+        (Reason::CANCEL, "1"),
+        (Reason::ENHANCE_YOUR_CALM, "8"),
+        (Reason::INADEQUATE_SECURITY, "7"),
+    ] {
+        let response = begun(&[]).await;
+        server.next().await.reset(code);
+        let answer = read(response.await.unwrap()).await.unwrap();
+        assert_eq!(answer.field("grpc-status"), Some(status), "{code:?}");
+        // Between two messages.
+        let response = begun(&[]).await;
+        let mut stream = server.next().await;
+        let mut reply = stream.begin(200);
+        reply.send_data(message(b"one"), false).unwrap();
+        let mut messages = response.await.unwrap().into_body();
+        assert_eq!(messages.data().await.unwrap().unwrap(), message(b"one"));
+        reply.send_reset(code);
+        assert!(messages.data().await.is_none());
+        let trailers = messages.trailers().await.unwrap().unwrap();
+        assert_eq!(trailers["grpc-status"], status, "{code:?}");
+    }
+    // One that does not come to its end in time, which the endpoint does not care for.
+    let response = begun(&[("grpc-timeout", "300m")]).await;
+    let mut stream = server.next().await;
+    let mut reply = stream.begin(200);
+    reply.send_data(message(b"one"), false).unwrap();
+    let mut messages = response.await.unwrap().into_body();
+    assert_eq!(messages.data().await.unwrap().unwrap(), message(b"one"));
+    assert!(messages.data().await.is_none());
+    let trailers = messages.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "4");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

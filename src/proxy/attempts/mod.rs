@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub(super) use connecting::{connected, unreachable};
-pub(super) use failure::{Ended, Failure, Unanswered};
+pub(super) use failure::{Ended, Failure, Truncated, Unanswered};
 
 use super::destination::Chosen;
 use super::mirror::Copied;

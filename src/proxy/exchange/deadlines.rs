@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::download::Download;
 use super::upload::Upload;
 use super::{Caller, Exchange};
-use crate::proxy::attempts::{Failure, Unanswered};
+use crate::proxy::attempts::{Failure, Truncated, Unanswered};
 use crate::proxy::http1::driver::CONTINUE_AFTER;
 
 /// Whose time is up.
@@ -48,7 +48,7 @@ impl<C: Caller> Exchange<'_, C> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Overdue::Endpoint if self.caller.has_begun() => Failure::Truncated,
+            Overdue::Endpoint if self.caller.has_begun() => Failure::Truncated(Truncated::TimedOut),
             Overdue::Endpoint => Failure::Unanswered(Unanswered::TimedOut),
             Overdue::Body => Failure::BodyTimedOut,
             Overdue::Write => Failure::ClientGone,

@@ -187,7 +187,7 @@ impl<C: Caller> Exchange<'_, C> {
         let piece = match link.poll_piece(cx) {
             Poll::Pending => return self.flush(cx),
             Poll::Ready(Ok(piece)) => piece,
-            Poll::Ready(Err(_)) => return Err(Failure::Truncated),
+            Poll::Ready(Err(how)) => return Err(Failure::Truncated(how)),
         };
         self.pass_on(piece)?;
         Ok(true)

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::link::Truncated;
 use super::piece::{Piece, Then};
-use crate::proxy::attempts::Unanswered;
+use crate::proxy::attempts::{Truncated, Unanswered};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::http1::driver::{Kept, Outgoing};
 use crate::proxy::http1::{
@@ -175,7 +174,7 @@ impl Http1Link {
         loop {
             let bytes = self.buffer.filled();
             if !bytes.is_empty() || self.decoder.is_finished() {
-                let decoded = self.decoder.decode(bytes).map_err(|_| Truncated)?;
+                let decoded = self.decoder.decode(bytes).map_err(|_| Truncated::Closed)?;
                 let data = Bytes::copy_from_slice(&bytes[decoded.data]);
                 self.buffer.consume(decoded.consumed);
                 if decoded.finished {
@@ -188,12 +187,14 @@ impl Http1Link {
             }
             match ready!(self.buffer.poll_fill(&mut self.stream, cx)) {
                 Ok(0) => {
-                    self.decoder.finish_at_eof().map_err(|_| Truncated)?;
+                    self.decoder
+                        .finish_at_eof()
+                        .map_err(|_| Truncated::Closed)?;
                     self.kept = None;
                     return Poll::Ready(Ok(Piece::END));
                 }
                 Ok(_) => {}
-                Err(_) => return Poll::Ready(Err(Truncated)),
+                Err(_) => return Poll::Ready(Err(Truncated::Closed)),
             }
         }
     }

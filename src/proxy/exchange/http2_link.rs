@@ -7,9 +7,8 @@ use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 
-use super::link::Truncated;
 use super::piece::{Piece, Then};
-use crate::proxy::attempts::Unanswered;
+use crate::proxy::attempts::{Truncated, Unanswered};
 use crate::proxy::http1::{AskedBy, Field, ResponseHead, is_trailer};
 use crate::proxy::http2::{Lease, read_response};
 
@@ -131,7 +130,7 @@ impl Http2Link {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Piece, Truncated>> {
         let Some(body) = &mut self.body else {
-            return Poll::Ready(Err(Truncated));
+            return Poll::Ready(Err(Truncated::Closed));
         };
         if self.read {
             return Poll::Ready(Ok(Piece::END));
@@ -147,10 +146,10 @@ impl Http2Link {
                 piece
             }
             // A reset with NO_ERROR before the end is no end either (PITFALLS 41).
-            Some(Err(_)) => return Poll::Ready(Err(Truncated)),
+            Some(Err(error)) => return Poll::Ready(Err(truncated(&error))),
             None => {
                 let trailers = ready!(body.poll_trailers(cx));
-                let trailers = trailers.map_err(|_| Truncated)?;
+                let trailers = trailers.map_err(|error| truncated(&error))?;
                 Piece {
                     data: Bytes::new(),
                     then: trailers.map_or(Then::End, |mut map| {
@@ -188,12 +187,22 @@ pub(in crate::proxy) fn retain_trailers(map: &mut http::HeaderMap) {
 
 /// Why no response came. GOAWAY ends only streams above its last id so, and those were not looked at.
 fn unanswered(error: &h2::Error) -> Unanswered {
-    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    if error.is_remote() && (refused || error.is_go_away()) {
-        Unanswered::Unprocessed
-    } else if error.is_io() || error.is_remote() {
-        Unanswered::Closed
-    } else {
-        Unanswered::Broken(error.to_string())
+    match remote_reset(error) {
+        Some(Reason::REFUSED_STREAM) => Unanswered::Unprocessed,
+        Some(code) => Unanswered::Reset(code),
+        None if error.is_remote() && error.is_go_away() => Unanswered::Unprocessed,
+        None if error.is_io() || error.is_remote() => Unanswered::Closed,
+        None => Unanswered::Broken(error.to_string()),
     }
+}
+
+/// How a response broke off.
+fn truncated(error: &h2::Error) -> Truncated {
+    remote_reset(error).map_or(Truncated::Closed, Truncated::Reset)
+}
+
+/// The code by which the endpoint reset the stream, where it did.
+fn remote_reset(error: &h2::Error) -> Option<Reason> {
+    let reset = error.is_reset() && error.is_remote();
+    reset.then(|| error.reason()).flatten()
 }

@@ -6,12 +6,8 @@ use std::task::{Context, Poll};
 use super::http1_link::Http1Link;
 use super::http2_link::Http2Link;
 use super::piece::Piece;
-use crate::proxy::attempts::Unanswered;
+use crate::proxy::attempts::{Truncated, Unanswered};
 use crate::proxy::http1::{AskedBy, Field, ResponseBody, ResponseHead};
-
-/// The response broke off within its body.
-#[derive(Debug)]
-pub(in crate::proxy) struct Truncated;
 
 /// One exchange's use of a connection.
 pub(in crate::proxy) enum Link {

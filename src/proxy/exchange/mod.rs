@@ -10,7 +10,6 @@ mod caller;
 mod connect;
 mod deadlines;
 mod download;
-mod grpc;
 mod http1_link;
 mod http2_link;
 mod link;
@@ -25,10 +24,6 @@ use std::time::Instant;
 
 pub(super) use caller::{Caller, CallerFault};
 pub(super) use connect::{Outbound, connect, reuse};
-pub(super) use grpc::Messages;
-pub(super) use grpc::{
-    is_grpc, status as grpc_status, timeout as grpc_timeout, trailers as grpc_trailers,
-};
 pub(super) use http1_link::Http1Link;
 pub(super) use http2_link::{Http2Link, retain_trailers};
 pub(super) use link::Link;
@@ -39,6 +34,7 @@ use download::Download;
 use upload::Upload;
 
 use super::attempts::{Ended, Failure, Task};
+use super::grpc::Messages;
 use super::mirror::CopiedBody;
 use super::pick::Picked;
 use super::timer::Timer;

@@ -7,7 +7,8 @@ use http::header::CONTENT_TYPE;
 
 use super::response::response_for_client;
 use super::stream::Stream;
-use crate::proxy::exchange::{Caller, Piece, Then, grpc_status, grpc_trailers};
+use crate::proxy::exchange::{Caller, Piece, Then};
+use crate::proxy::grpc;
 use crate::proxy::respond::Answer;
 
 impl Stream {
@@ -40,9 +41,11 @@ impl Stream {
     /// In gRPC's own words: a response of nothing but trailers.
     fn answer_call(&mut self, answer: &Answer) {
         self.client.worker.count_response(200);
+        let status = answer.grpc_status;
+        let status = status.unwrap_or_else(|| grpc::status(answer.status));
         let mut response = http::Response::new(());
         let headers = response.headers_mut();
-        *headers = grpc_trailers(grpc_status(answer.status), &answer.detail);
+        *headers = grpc::trailers(status, &answer.detail);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         let _ = self.caller.respond(response, true);
     }

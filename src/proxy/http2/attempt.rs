@@ -11,7 +11,8 @@ use h2::Reason;
 use super::stream::Stream;
 use crate::gate::InFlight;
 use crate::proxy::attempts::{Attempts, Ended, Failure, Tried, Unanswered, connected, cut};
-use crate::proxy::exchange::{self, Caller, Exchange, Link, Messages, Outbound, grpc_trailers};
+use crate::proxy::exchange::{self, Caller, Exchange, Link, Outbound};
+use crate::proxy::grpc::{self, Messages};
 use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
 use crate::proxy::tunnel;
@@ -122,17 +123,24 @@ impl Stream {
         let worker = Rc::clone(&self.client.worker);
         let stats = worker.stats();
         let replayable = self.caller.can_rewind();
+        let deadline = attempts.task.deadline;
         match failed.failure {
             Failure::Unanswered(why) => {
                 stats.upstream_broken.add(1);
+                let why = if self.grpc {
+                    why.of_call(deadline, Instant::now())
+                } else {
+                    why
+                };
                 if let Unanswered::Broken(why) = &why {
                     tracing::debug!(%why, "broken response");
                 }
                 attempts.unanswered(&why, failed.sent, failed.kept, replayable)
             }
-            Failure::Truncated => {
+            Failure::Truncated(how) => {
                 stats.upstream_broken.add(1);
-                self.break_off(failed.messages, "the response broke off")
+                let status = how.of_call(deadline, Instant::now());
+                self.break_off(failed.messages, (status, "the response broke off"))
             }
             Failure::ClientGone => {
                 stats.client_gone.add(1);
@@ -143,7 +151,7 @@ impl Stream {
                 Tried::Over(())
             }
             Failure::Cut if self.caller.has_begun() => {
-                self.break_off(failed.messages, "the endpoint left")
+                self.break_off(failed.messages, (grpc::UNAVAILABLE, "the endpoint left"))
             }
             Failure::Cut => cut(&worker, failed.sent, replayable),
             Failure::Malformed(fault) => self.fault(Answer::new(fault.status(), fault.detail())),
@@ -154,10 +162,9 @@ impl Stream {
 
     /// Ends a response that has begun, so that nobody takes it for a whole one: gRPC between two messages by a
     /// status, all else by a reset.
-    fn break_off(&mut self, messages: Option<Messages>, why: &str) -> Tried<()> {
-        const UNAVAILABLE: u16 = 14;
+    fn break_off(&mut self, messages: Option<Messages>, (status, why): (u16, &str)) -> Tried<()> {
         let between = messages.is_some_and(|messages| messages.at_boundary());
-        if !between || self.caller.end(grpc_trailers(UNAVAILABLE, why)).is_err() {
+        if !between || self.caller.end(grpc::trailers(status, why)).is_err() {
             self.caller.reset(Reason::INTERNAL_ERROR);
         }
         Tried::Over(())

@@ -15,8 +15,9 @@ use super::requester::Requester;
 use super::server::{Client, Open};
 use crate::proxy::attempts::{Attempts, Task};
 use crate::proxy::destination::{Chosen, Request, count_answer, destination};
-use crate::proxy::exchange::{self, Caller, Outbound, is_grpc};
+use crate::proxy::exchange::{Caller, Outbound};
 use crate::proxy::filters::Filtered;
+use crate::proxy::grpc;
 use crate::proxy::http1::driver::request_id;
 use crate::proxy::http1::{
     ForwardContext, HeadLimits, RequestBody, WebSocketAccept, forward_request,
@@ -68,7 +69,7 @@ impl Stream {
             caller: Requester::new(body, reply),
             timer,
             exchanging,
-            grpc: content_type.is_some_and(|value| is_grpc(value.as_bytes())),
+            grpc: content_type.is_some_and(|value| grpc::is_grpc(value.as_bytes())),
             no_body: parts.method == http::Method::HEAD,
             _open: open,
         }
@@ -230,7 +231,7 @@ impl Stream {
 }
 
 fn grpc_timeout(parts: &http::request::Parts) -> Option<Duration> {
-    exchange::grpc_timeout(parts.headers.get("grpc-timeout")?.as_bytes())
+    grpc::timeout(parts.headers.get("grpc-timeout")?.as_bytes())
 }
 
 /// The key for a WebSocket's opening towards HTTP/1, where one is asked for (RFC 8441); other protocols are

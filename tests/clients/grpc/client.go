@@ -215,18 +215,11 @@ func how(name []byte, begins string) (string, error) {
 }
 
 func deadline() error {
-	var name []byte
-	var err error
-	// Server and client each have a clock: where the server's is first it resets the call, which says less.
-	for range 3 {
-		name = []byte(fmt.Sprintf("%x", random(16)))
-		ctx, cancel := within(1500 * time.Millisecond)
-		_, err = call(ctx, "Wait", name)
-		cancel()
-		if status.Code(err) == codes.DeadlineExceeded {
-			break
-		}
-	}
+	// Server, client and what is between them each have a clock; whichever is first, it is the deadline that is over.
+	name := []byte(fmt.Sprintf("%x", random(16)))
+	ctx, cancel := within(1500 * time.Millisecond)
+	_, err := call(ctx, "Wait", name)
+	cancel()
 	if status.Code(err) != codes.DeadlineExceeded {
 		return fmt.Errorf("ended with %w", err)
 	}

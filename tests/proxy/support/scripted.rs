@@ -129,7 +129,12 @@ impl Stream {
 
     /// Refuses it: nothing was done with it.
     pub fn refuse(&mut self) {
-        self.reply.send_reset(Reason::REFUSED_STREAM);
+        self.reset(Reason::REFUSED_STREAM);
+    }
+
+    /// Resets it with this code.
+    pub fn reset(&mut self, code: Reason) {
+        self.reply.send_reset(code);
     }
 }
 

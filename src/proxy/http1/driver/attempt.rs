@@ -305,7 +305,7 @@ impl Connection {
                 }
                 attempts.unanswered(&why, sent, kept, replayable)
             }
-            Failure::Truncated => {
+            Failure::Truncated(_) => {
                 stats.upstream_broken.add(1);
                 self.break_off(seen)
             }

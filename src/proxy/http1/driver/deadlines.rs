@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::download::{CONTINUE_AFTER, Download};
 use super::exchange::{Exchange, Seen};
 use super::upload::Upload;
-use crate::proxy::attempts::{Ended, Failure, Unanswered};
+use crate::proxy::attempts::{Ended, Failure, Truncated, Unanswered};
 
 /// Whose time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Exchange<'_> {
                 return Poll::Pending;
             }
             Overdue::Response | Overdue::Upload if self.seen() != Seen::Nothing => {
-                Failure::Truncated
+                Failure::Truncated(Truncated::TimedOut)
             }
             Overdue::Response | Overdue::Upload => Failure::Unanswered(Unanswered::TimedOut),
             Overdue::Body => Failure::BodyTimedOut,

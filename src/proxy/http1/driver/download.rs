@@ -10,7 +10,7 @@ use super::super::{
 use super::exchange::{Exchange, Kept};
 use super::relay::BodyRelay;
 use super::upload::Upload;
-use crate::proxy::attempts::{Failure, Unanswered};
+use crate::proxy::attempts::{Failure, Truncated, Unanswered};
 
 /// How far the response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,7 +236,7 @@ impl Exchange<'_> {
         let framed = self
             .response_body
             .frame(&mut self.link.buffer, &mut self.client.out)
-            .map_err(|_| Failure::Truncated)?;
+            .map_err(|_| Failure::Truncated(Truncated::Closed))?;
         Ok(framed.is_some())
     }
 
@@ -251,13 +251,13 @@ impl Exchange<'_> {
             Poll::Ready(Ok(_)) => {
                 self.response_body
                     .frame_end(&mut self.client.out)
-                    .map_err(|_| Failure::Truncated)?;
+                    .map_err(|_| Failure::Truncated(Truncated::Closed))?;
                 if let Some(kept) = &mut self.response_keep {
                     kept.keep_alive = false;
                 }
                 self.download = Download::Sending;
             }
-            Poll::Ready(Err(_)) => return Err(Failure::Truncated),
+            Poll::Ready(Err(_)) => return Err(Failure::Truncated(Truncated::Closed)),
         }
         self.download_moved = self.now;
         Ok(true)

@@ -1,12 +1,23 @@
 //! What gRPC asks of a proxy: errors in its own words, its deadline, and where its messages end (the gRPC
 //! project's "gRPC over HTTP2" and "HTTP to gRPC Status Code Mapping").
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use h2::Reason;
 use http::{HeaderMap, HeaderValue};
 
+/// The call was given up.
+const CANCELLED: u16 = 1;
+/// It took longer than its deadline allows.
+pub(super) const DEADLINE_EXCEEDED: u16 = 4;
+const PERMISSION_DENIED: u16 = 7;
+const RESOURCE_EXHAUSTED: u16 = 8;
+const INTERNAL: u16 = 13;
+/// It may go well if it is made again.
+pub(super) const UNAVAILABLE: u16 = 14;
+
 /// Whether a `Content-Type` is that of gRPC: `application/grpc`, and with a suffix or parameters.
-pub(in crate::proxy) fn is_grpc(content_type: &[u8]) -> bool {
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
     let name = b"application/grpc";
     let Some((start, rest)) = content_type.split_at_checked(name.len()) else {
         return false;
@@ -15,23 +26,40 @@ pub(in crate::proxy) fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 /// The `grpc-status` for an answer of our own with this HTTP status.
-pub(in crate::proxy) fn status(http: u16) -> u16 {
-    const INTERNAL: u16 = 13;
-    const UNAVAILABLE: u16 = 14;
+pub(super) fn status(http: u16) -> u16 {
     match http {
         400 | 431 => INTERNAL,
         401 => 16,
-        403 => 7,
+        403 => PERMISSION_DENIED,
         404 => 12,
-        408 | 504 => 4,
-        413 => 8,
+        408 | 504 => DEADLINE_EXCEEDED,
+        413 => RESOURCE_EXHAUSTED,
         429 | 502 | 503 => UNAVAILABLE,
         _ => 2,
     }
 }
 
+/// The `grpc-status` for a call that its server has reset ("gRPC over HTTP2", Errors).
+pub(super) fn status_of_reset(code: Reason) -> u16 {
+    match code {
+        Reason::REFUSED_STREAM => UNAVAILABLE,
+        Reason::CANCEL => CANCELLED,
+        Reason::ENHANCE_YOUR_CALM => RESOURCE_EXHAUSTED,
+        Reason::INADEQUATE_SECURITY => PERMISSION_DENIED,
+        _ => INTERNAL,
+    }
+}
+
+/// Whether a reset says that the call's deadline is over: its server has a clock of its own, which may be ahead of
+/// ours.
+pub(super) fn is_deadline(code: Reason, deadline: Option<Instant>, now: Instant) -> bool {
+    /// How far: the clocks that servers look at for this move in steps of up to 10 ms.
+    const STEP: Duration = Duration::from_millis(10);
+    code == Reason::CANCEL && deadline.is_some_and(|deadline| now + STEP >= deadline)
+}
+
 /// The trailers that end a call with a status.
-pub(in crate::proxy) fn trailers(status: u16, message: &str) -> HeaderMap {
+pub(super) fn trailers(status: u16, message: &str) -> HeaderMap {
     let mut map = HeaderMap::new();
     map.insert("grpc-status", HeaderValue::from(status));
     if let Ok(message) = HeaderValue::from_str(&encode(message)) {
@@ -55,7 +83,7 @@ fn encode(message: &str) -> String {
 }
 
 /// The time that `grpc-timeout` allows: at most eight digits and a unit.
-pub(in crate::proxy) fn timeout(value: &[u8]) -> Option<Duration> {
+pub(super) fn timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -76,7 +104,7 @@ pub(in crate::proxy) fn timeout(value: &[u8]) -> Option<Duration> {
 
 /// Follows length-prefixed messages: a byte, four of length, and so many of content.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::proxy) struct Messages {
+pub(super) struct Messages {
     prefix: [u8; 5],
     /// Bytes of the prefix that are here.
     have: usize,
@@ -86,7 +114,7 @@ pub(in crate::proxy) struct Messages {
 
 impl Messages {
     /// These bytes follow.
-    pub(in crate::proxy) fn see(&mut self, mut bytes: &[u8]) {
+    pub(super) fn see(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let taken =
@@ -108,7 +136,7 @@ impl Messages {
     }
 
     /// Whether a message has just ended, or none has begun.
-    pub(in crate::proxy) fn at_boundary(&self) -> bool {
+    pub(super) fn at_boundary(&self) -> bool {
         self.have == 0 && self.left == 0
     }
 }
@@ -138,6 +166,26 @@ mod tests {
             }
             assert!(messages.at_boundary());
         }
+    }
+
+    #[test]
+    fn who_cancels_a_call_at_its_deadline_says_that_it_is_over() {
+        let now = Instant::now();
+        let at = |millis| Some(now + Duration::from_millis(millis));
+        for (code, deadline, want) in [
+            (Reason::CANCEL, Some(now), true),
+            (Reason::CANCEL, at(10), true),
+            (Reason::CANCEL, at(11), false),
+            (Reason::CANCEL, None, false),
+            (Reason::INTERNAL_ERROR, Some(now), false),
+        ] {
+            assert_eq!(is_deadline(code, deadline, now), want, "{code:?}");
+        }
+        assert!(is_deadline(
+            Reason::CANCEL,
+            Some(now),
+            now + Duration::from_secs(9)
+        ));
     }
 
     #[test]
