@@ -1,9 +1,10 @@
-//! Asks silent peers whether they are still there. Called for each connection to a client and to an endpoint.
+//! Asks silent peers whether they are still there. Called for each listening socket, whose connections inherit it,
+//! and for each connection to an endpoint.
 
+use std::io;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
 /// How long a peer is silent before it is asked.
 const SILENCE: Duration = Duration::from_mins(1);
@@ -18,26 +19,25 @@ const TIMES: u32 = 4;
 ///
 /// What was sent and not acknowledged is not asked about: there the kernel's own retransmissions end the
 /// connection, after some 15 minutes.
-pub(super) fn watch(stream: &TcpStream) {
+pub(super) fn watch<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
     let probes = TcpKeepalive::new()
         .with_time(SILENCE)
         .with_interval(AGAIN)
         .with_retries(TIMES);
-    // Fails only where the connection is gone already, which the next read says.
-    let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+    socket.into().set_tcp_keepalive(&probes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
-    #[tokio::test]
-    async fn a_peer_that_vanished_is_found_out_within_two_minutes() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        watch(&stream);
+    #[test]
+    fn a_peer_that_vanished_is_found_out_within_two_minutes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        watch(&stream).unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
         let found_out = socket.tcp_keepalive_time().unwrap()

@@ -8,6 +8,8 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
+use super::keep_alive;
+
 /// Connections that may wait to be accepted, for each worker. The kernel cuts it to `somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -123,6 +125,10 @@ fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // A connection inherits both, which saves it the calls. Answers are small and whole: waiting to fill a segment
+    // only delays them.
+    socket.set_tcp_nodelay(true)?;
+    keep_alive::watch(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -151,6 +157,31 @@ mod tests {
             }
         }
         assert_eq!(accepted, waiting.len());
+    }
+
+    #[test]
+    fn a_connection_inherits_what_its_port_was_told() {
+        let port = PortSockets::bind(IpAddr::from([127, 0, 0, 1]), 0, 1).unwrap();
+        let _client = TcpStream::connect(port.local_address()).unwrap();
+        let (accepted, _) = loop {
+            // It is here once the handshake is over, which the client may know first.
+            match port.sockets[0].accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => break accepted.unwrap(),
+            }
+        };
+        let accepted = socket2::SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(
+            accepted.tcp_keepalive_time().unwrap(),
+            Duration::from_mins(1)
+        );
+        assert_eq!(
+            accepted.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(15)
+        );
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
     }
 
     #[test]

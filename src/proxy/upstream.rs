@@ -291,7 +291,7 @@ impl Upstream {
     pub async fn connect(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        super::keep_alive::watch(&stream);
+        super::keep_alive::watch(&stream)?;
         Ok(stream)
     }
 

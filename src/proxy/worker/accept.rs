@@ -18,7 +18,6 @@ use super::view::{Site, View};
 use crate::model::Protocol;
 use crate::proxy::connection_counts::Admitted;
 use crate::proxy::http1::driver;
-use crate::proxy::keep_alive;
 use crate::proxy::origin::Origin;
 use crate::proxy::tcp;
 use crate::proxy::transport::Transport;
@@ -147,9 +146,6 @@ impl Worker {
             Admitted::Dropped => return,
         };
         let registered = Registered::new(self, counted);
-        // Answers are small and whole: waiting to fill a segment only delays them.
-        let _ = stream.set_nodelay(true);
-        keep_alive::watch(&stream);
         let arrived = Arrived {
             stream,
             port: door.port,
