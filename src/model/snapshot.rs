@@ -58,6 +58,22 @@ pub struct LoadBalancer {
 }
 
 impl LoadBalancer {
+    /// One that serves nothing yet: it listens nowhere and has no routes. All that has a default has it, and every
+    /// client may connect.
+    pub fn new(name: ObjectName) -> Self {
+        Self {
+            name,
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            default_backend: None,
+            streams: StreamRoutes::default(),
+            limits: Limits::default(),
+            timeouts: ClientTimeouts::default(),
+            allowed_sources: Vec::new(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+
     /// Whether a client at `address` may connect.
     pub fn allows(&self, address: IpAddr) -> bool {
         self.allowed_sources.is_empty()
