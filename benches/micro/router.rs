@@ -6,8 +6,8 @@ use std::hint::black_box;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lastcall::model::{
-    ClientTimeouts, Expression, HostPattern, Limits, LoadBalancer, Match, NamedPattern, ObjectName,
-    PathPattern, Retry, Route, RouteTimeouts, StreamRoutes, ValuePattern, WeightedBackend,
+    Expression, HostPattern, LoadBalancer, Match, NamedPattern, ObjectName, PathPattern, Retry,
+    Route, RouteTimeouts, ValuePattern, WeightedBackend,
 };
 use lastcall::proxy::router::{Asked, Router};
 
@@ -53,15 +53,8 @@ fn load_balancer(hosts: usize) -> LoadBalancer {
         matches.iter().map(one).collect::<Vec<_>>()
     });
     LoadBalancer {
-        name: ObjectName::new("default", "lb"),
-        listeners: vec![],
         routes: routes.collect(),
-        default_backend: None,
-        streams: StreamRoutes::default(),
-        limits: Limits::default(),
-        timeouts: ClientTimeouts::default(),
-        allowed_sources: vec![],
-        trusted_proxies: vec![],
+        ..LoadBalancer::new(ObjectName::new("default", "lb"))
     }
 }
 

@@ -44,6 +44,14 @@ fn summary(report: &Report) -> Result<String, fmt::Error> {
     if let Some(memory) = memory(report, &names) {
         writeln!(out, "{memory}")?;
     }
+    if let Some(costs) = &report.costs {
+        writeln!(
+            out,
+            "Of lastcall's CPU time, counting a request in and out of an endpoint takes {:.1} ns, and counting it for \
+             the metrics {:.1} ns.",
+            costs.gate_nanos, costs.metrics_nanos
+        )?;
+    }
     Ok(out)
 }
 

@@ -5,9 +5,8 @@
 mod judge;
 
 use lastcall::model::{
-    self, ClientTimeouts, Expression, HostPattern, Limits, LoadBalancer, Match, NamedPattern,
-    ObjectName, PathPattern, Retry, Route, RouteTimeouts, StreamRoutes, ValuePattern,
-    WeightedBackend,
+    self, Expression, HostPattern, LoadBalancer, Match, NamedPattern, ObjectName, PathPattern,
+    Retry, Route, RouteTimeouts, ValuePattern, WeightedBackend,
 };
 use lastcall::proxy::http1::{Field, HeadLimits, parse_request};
 use lastcall::proxy::router::{Asked, Router};
@@ -41,15 +40,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
 pub fn load_balancer(choices: &mut Choices<'_>) -> LoadBalancer {
     let routes = 0..choices.below(13);
     LoadBalancer {
-        name: ObjectName::new("default", "lb"),
-        listeners: vec![],
         routes: routes.map(|at| route(choices, at)).collect(),
-        default_backend: None,
-        streams: StreamRoutes::default(),
-        limits: Limits::default(),
-        timeouts: ClientTimeouts::default(),
-        allowed_sources: vec![],
-        trusted_proxies: vec![],
+        ..LoadBalancer::new(ObjectName::new("default", "lb"))
     }
 }
 

@@ -33,10 +33,7 @@ pub(super) mod tests {
     use zeroize::Zeroizing;
 
     use crate::model::tls::{Certificate, KeyFormat, ListenerTls, PrivateKey, TlsVersion};
-    use crate::model::{
-        ClientTimeouts, Limits, Listener, LoadBalancer, ObjectName, Protocol, Snapshot,
-        StreamRoutes,
-    };
+    use crate::model::{Listener, LoadBalancer, ObjectName, Protocol, Snapshot};
 
     /// A listener with a certificate that expires when 2,000,000,000 seconds are over.
     pub(in crate::admin) fn with_a_certificate() -> Snapshot {
@@ -64,15 +61,8 @@ pub(super) mod tests {
             proxy_protocol: false,
         };
         let load_balancer = LoadBalancer {
-            name: ObjectName::new("default", "shop"),
             listeners: vec![listener],
-            routes: vec![],
-            default_backend: None,
-            streams: StreamRoutes::default(),
-            limits: Limits::default(),
-            timeouts: ClientTimeouts::default(),
-            allowed_sources: vec![],
-            trusted_proxies: vec![],
+            ..LoadBalancer::new(ObjectName::new("default", "shop"))
         };
         Snapshot {
             load_balancers: vec![load_balancer],

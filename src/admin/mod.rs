@@ -9,6 +9,7 @@ mod certificates;
 mod change;
 #[cfg(test)]
 mod document_tests;
+mod endpoint_metrics;
 mod exposition;
 mod guard;
 mod hold;

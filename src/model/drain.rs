@@ -10,8 +10,8 @@ mod causes;
 
 pub use causes::{Causes, Held, Operator, Order, StoppingSince, Wish, wish};
 
+use super::backend::AdminState;
 use super::report::{DEREGISTERED, DEREGISTERING, IN_SERVICE, ServiceState};
-use super::snapshot::AdminState;
 
 /// Where an endpoint is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

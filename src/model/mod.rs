@@ -4,6 +4,7 @@
 //! [`drain`] decides what an endpoint's gate does and when it counts as drained; [`release`] decides
 //! when a hold is let go, [`grace`] how long a pod may be held at all. [`report`] is what an endpoint says of itself, in the words of Classic ELB.
 
+pub mod backend;
 pub mod balance;
 pub mod drain;
 pub mod expression;
@@ -20,6 +21,10 @@ pub mod target;
 pub mod tls;
 pub mod totals;
 
+pub use backend::{
+    AdminState, Backend, DrainPolicy, EndpointProtocol, EndpointSpec, LastEndpoint, Stopping,
+    UpstreamTls,
+};
 pub use balance::{BackendLimits, HashBy, Policy, QueueLimits, RetryBudget};
 pub use expression::{Expression, ExpressionFault};
 pub use filter::{
@@ -28,9 +33,8 @@ pub use filter::{
 pub use identity::{EndpointId, Member, ObjectName};
 pub use route::{Match, NamedPattern, PathPattern, Route, ValuePattern};
 pub use snapshot::{
-    AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointProtocol, EndpointSpec, HostPattern,
-    LastEndpoint, Limits, Listener, LoadBalancer, Protocol, Retry, RouteTimeouts, Snapshot,
-    Stopping, UpstreamTls, WeightedBackend,
+    ClientTimeouts, HostPattern, Limits, Listener, LoadBalancer, Protocol, Retry, RouteTimeouts,
+    Snapshot, WeightedBackend,
 };
 pub use stream::{ProxyVersion, StreamRoutes};
 pub use target::Target;

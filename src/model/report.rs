@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{AdminState, HostPattern, LoadBalancer, Protocol};
+use super::backend::AdminState;
+use super::snapshot::{HostPattern, LoadBalancer, Protocol};
 
 /// Takes new work or finishes what it has (`InService`), or neither (`OutOfService`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::{
-    AdminState, Backend, ClientTimeouts, DrainPolicy, EndpointId, EndpointSpec, Limits, Listener,
-    LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts, Snapshot,
-    StreamRoutes, UpstreamTls, WeightedBackend,
+    AdminState, Backend, DrainPolicy, EndpointId, EndpointSpec, Listener, LoadBalancer, Member,
+    ObjectName, Policy, Protocol, Retry, RouteTimeouts, Snapshot, UpstreamTls, WeightedBackend,
 };
 
 /// A LoadBalancer without routes, with these listeners.
@@ -20,15 +19,8 @@ pub(super) fn load_balancer(listeners: &[(&str, u16)]) -> LoadBalancer {
         proxy_protocol: false,
     };
     LoadBalancer {
-        name: ObjectName::new("default", "lb"),
         listeners: listeners.iter().map(listener).collect(),
-        routes: vec![],
-        default_backend: None,
-        streams: StreamRoutes::default(),
-        limits: Limits::default(),
-        timeouts: ClientTimeouts::default(),
-        allowed_sources: vec![],
-        trusted_proxies: vec![],
+        ..LoadBalancer::new(ObjectName::new("default", "lb"))
     }
 }
 

@@ -1,22 +1,7 @@
 #!/bin/bash
-# Drives curl in HTTP/1 through the base URL; prints one JSON line: {"client": "curl", "checks": {NAME: "ok" or why not}}.
-set -u
-base=$1
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-head -c 3000000 /dev/urandom >body
-sum=$(sha256sum <body | cut -d' ' -f1)
+# Drives curl in HTTP/1 through the base URL; prints one JSON line.
+. "$(dirname "$0")/curl_checks.sh"
 run() { curl --http1.1 --silent --show-error --fail --max-time 20 "$@" 2>>errors; }
-checks=
-
-check() {
-    local name=$1 verdict
-    shift
-    : >errors
-    if "$@"; then verdict=ok; else verdict="failed: $(tr -c '[:print:]' ' ' <errors | tr -d '"\\' | tail -c 300)"; fi
-    checks="$checks${checks:+, }\"$name\": \"$verdict\""
-}
 
 downloaded() {
     run -D head -o got "$base/bytes?n=2000000$1" || return 1
@@ -63,4 +48,4 @@ check continue continued
 check refuse refused
 check trailers trailers
 check many many
-echo "{\"client\": \"curl\", \"checks\": {$checks}}"
+report curl

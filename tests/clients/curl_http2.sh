@@ -1,24 +1,9 @@
 #!/bin/bash
-# Drives curl in HTTP/2 through the base URL; prints one JSON line, as curl_client.sh does.
-set -u
-base=$1
+# Drives curl in HTTP/2 through the base URL; prints one JSON line.
+. "$(dirname "$0")/curl_checks.sh"
 case $base in https:*) version=--http2 ;; *) version=--http2-prior-knowledge ;; esac
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-head -c 3000000 /dev/urandom >body
 head -c 20000 body >piece
-sum=$(sha256sum <body | cut -d' ' -f1)
 run() { curl "$version" --silent --show-error --fail --max-time 20 "$@" 2>>errors; }
-checks=
-
-check() {
-    local name=$1 verdict
-    shift
-    : >errors
-    if "$@"; then verdict=ok; else verdict="failed: $(tr -c '[:print:]' ' ' <errors | tr -d '"\\' | tail -c 300)"; fi
-    checks="$checks${checks:+, }\"$name\": \"$verdict\""
-}
 
 downloaded() {
     [ "$(run -D head -o got -w '%{http_version}' "$base/bytes?n=2000000")" = 2 ] || return 1
@@ -73,4 +58,4 @@ else
     check trailers trailers
     check concurrent concurrent
 fi
-echo "{\"client\": \"curl-http2\", \"checks\": {$checks}}"
+report curl-http2

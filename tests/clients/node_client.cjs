@@ -5,6 +5,7 @@ const crypto = require('node:crypto');
 const http = process.argv[2].startsWith('https:') ? require('node:https') : require('node:http');
 const { once } = require('node:events');
 const WebSocket = require('ws');
+const { report } = require('./verdicts.cjs');
 
 const base = process.argv[2];
 const body = crypto.randomBytes(3000000);
@@ -108,16 +109,4 @@ const checks = {
   webSocket,
 };
 
-(async () => {
-  const said = {};
-  for (const [name, check] of Object.entries(checks)) {
-    try {
-      await check();
-      said[name] = 'ok';
-    } catch (error) {
-      said[name] = `${error}; ${error.cause ?? ''}`.slice(0, 300);
-    }
-  }
-  console.log(JSON.stringify({ client: 'node', checks: said }));
-  process.exit(0);
-})();
+report('node', checks);

@@ -5,6 +5,7 @@ const crypto = require('node:crypto');
 const fs = require('node:fs');
 const http2 = require('node:http2');
 const { once } = require('node:events');
+const { report } = require('./verdicts.cjs');
 
 const base = process.argv[2];
 const ca = process.env.NODE_EXTRA_CA_CERTS && fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS);
@@ -103,16 +104,4 @@ const checks = told
       concurrent,
     };
 
-(async () => {
-  const said = {};
-  for (const [name, check] of Object.entries(checks)) {
-    try {
-      await check();
-      said[name] = 'ok';
-    } catch (error) {
-      said[name] = `${error}; ${error.cause ?? ''}`.slice(0, 300);
-    }
-  }
-  console.log(JSON.stringify({ client: 'node-http2', checks: said }));
-  process.exit(0);
-})();
+report('node-http2', checks);

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use lastcall::gate::{Gate, Generation, State, Wake};
 use lastcall::model::{
-    AdminState, Backend as ModelBackend, ClientTimeouts, DrainPolicy, EndpointId, EndpointProtocol,
-    EndpointSpec, Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry,
-    RouteTimeouts, Snapshot, StreamRoutes, UpstreamTls, WeightedBackend,
+    AdminState, Backend as ModelBackend, DrainPolicy, EndpointId, EndpointProtocol, EndpointSpec,
+    Limits, Listener, LoadBalancer, Member, ObjectName, Policy, Protocol, Retry, RouteTimeouts,
+    Snapshot, UpstreamTls, WeightedBackend,
 };
 use lastcall::proxy::Workers;
 
@@ -78,7 +78,6 @@ fn spec(address: SocketAddr) -> EndpointSpec {
 
 fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot {
     let load_balancer = LoadBalancer {
-        name: ObjectName::new("default", "test"),
         listeners: vec![Listener {
             name: "http".into(),
             port,
@@ -87,18 +86,14 @@ fn snapshot(port: u16, endpoints: Vec<EndpointSpec>, limits: Limits) -> Snapshot
             tls: None,
             proxy_protocol: false,
         }],
-        routes: Vec::new(),
         default_backend: Some(WeightedBackend {
             backend: 0,
             weight: 1,
             timeouts: RouteTimeouts::default(),
             retry: Retry::default(),
         }),
-        streams: StreamRoutes::default(),
         limits,
-        timeouts: ClientTimeouts::default(),
-        allowed_sources: Vec::new(),
-        trusted_proxies: Vec::new(),
+        ..LoadBalancer::new(ObjectName::new("default", "test"))
     };
     let backend = ModelBackend {
         name: ObjectName::new("default", "web"),

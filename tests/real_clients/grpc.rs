@@ -1,10 +1,11 @@
 //! gRPC: Python's grpcio and Go's, each as client and as server, in clear text and in TLS.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::drivers::{App, Client, Way, all_pass, none_passes};
-use crate::support::tls::Authority;
 use crate::support::{Config, Lastcall, free_port};
+use crate::trust::Trust;
 
 const CLIENTS: [Client; 2] = [
     Client {
@@ -23,8 +24,10 @@ const SERVERS: [&[&str]; 2] = [
     &["grpc-go", "serve"],
 ];
 
+const GRPC: &str = "protocol: GRPC";
+
 fn before(endpoints: &[SocketAddr]) -> Config {
-    Config::new(endpoints).backend("web", "protocol: GRPC")
+    Config::new(endpoints).backend("web", GRPC)
 }
 
 #[test]
@@ -44,21 +47,16 @@ fn every_client_works_with_every_server() {
 
 #[test]
 fn every_client_works_in_tls() {
-    let authority = Authority::new();
-    let own = authority.issue(&["127.0.0.1"]);
+    let trust = Trust::new();
+    let file = trust.file("ca");
+    let way = Way {
+        authority: Some(Path::new(&file)),
+        ..Way::default()
+    };
     for words in SERVERS {
         let server = App::run(words);
-        let config = before(&[server.address])
-            .listener("protocol: HTTPS, tls: {certificateRefs: [{name: own}]}")
-            .secret("own/tls.crt", &own.chain)
-            .secret("own/tls.key", &own.key);
+        let config = trust.before(&[server.address]).backend("web", GRPC);
         let lastcall = Lastcall::start(config);
-        let file = lastcall.folder.path().join("authority.pem");
-        std::fs::write(&file, &authority.pem).unwrap();
-        let way = Way {
-            authority: Some(&file),
-            ..Way::default()
-        };
         for client in &CLIENTS {
             all_pass(client, lastcall.address, way);
         }

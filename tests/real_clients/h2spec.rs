@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::drivers::command;
 use crate::support::backend::{self, Backend};
-use crate::support::tls::Authority;
 use crate::support::{Config, Lastcall};
+use crate::trust::Trust;
 
 /// What h2spec says of a server, with these cases or flags: how many cases it ran, and those that failed.
 fn h2spec(target: SocketAddr, flags: &[&str]) -> (usize, Vec<String>) {
@@ -45,12 +45,7 @@ fn by_prior_knowledge_h2spec_finds_nothing_but_that_the_port_speaks_http1_too() 
 #[test]
 fn in_tls_h2spec_finds_nothing() {
     let server = Backend::start(|_| backend::ok("hello world"));
-    let own = Authority::new().issue(&["127.0.0.1"]);
-    let config = Config::new(&[server.address])
-        .listener("protocol: HTTPS, tls: {certificateRefs: [{name: own}]}")
-        .secret("own/tls.crt", &own.chain)
-        .secret("own/tls.key", &own.key);
-    let lastcall = Lastcall::start(config);
+    let lastcall = Lastcall::start(Trust::new().before(&[server.address]));
     let (ran, failed) = h2spec(lastcall.address, &["--tls", "--insecure"]);
     assert_eq!((ran, failed), (146, Vec::new()));
     // It was TLS that was spoken.

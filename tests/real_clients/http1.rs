@@ -1,8 +1,11 @@
 //! Clients of HTTP/1 and WebSocket.
 
+use std::path::Path;
+
 use crate::drivers::{App, Client, Way, all_pass, none_passes};
 use crate::support::tls::Authority;
 use crate::support::{Config, Lastcall};
+use crate::trust::Trust;
 
 const fn client(name: &'static str, words: &'static [&'static str], checks: usize) -> Client {
     Client {
@@ -33,18 +36,12 @@ fn passes_through_lastcall(client: &Client) {
 
 #[test]
 fn every_client_works_through_lastcall_in_tls() {
+    let trust = Trust::new();
     let app = App::start(&[]);
-    let authority = Authority::new();
-    let own = authority.issue(&["127.0.0.1"]);
-    let config = Config::new(&[app.address])
-        .listener("protocol: HTTPS, tls: {certificateRefs: [{name: own}]}")
-        .secret("own/tls.crt", &own.chain)
-        .secret("own/tls.key", &own.key);
-    let lastcall = Lastcall::start(config);
-    let file = lastcall.folder.path().join("authority.pem");
-    std::fs::write(&file, &authority.pem).unwrap();
+    let lastcall = Lastcall::start(trust.before(&[app.address]));
+    let file = trust.file("ca");
     let way = Way {
-        authority: Some(&file),
+        authority: Some(Path::new(&file)),
         ..Way::default()
     };
     for client in &CLIENTS {
@@ -57,8 +54,7 @@ fn every_client_works_through_lastcall_in_tls() {
             > 5
     );
     // And none where another authority issued it.
-    let other = Authority::new();
-    std::fs::write(&file, &other.pem).unwrap();
+    std::fs::write(&file, Authority::new().pem).unwrap();
     for client in &CLIENTS {
         none_passes(client, lastcall.address, way);
     }

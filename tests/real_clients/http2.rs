@@ -1,15 +1,13 @@
 //! Clients of HTTP/2: curl, Python's httpx, Node's http2 and Go's net/http by prior knowledge and in TLS, Java's
 //! `HttpClient` in TLS.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use crate::drivers::{App, Client, Way, all_pass, drive, none_passes};
-use crate::support::tls::{Authority, Issued};
+use crate::support::tls::Authority;
 use crate::support::{Config, Lastcall, wait_until};
+use crate::trust::Trust;
 
 const fn client(name: &'static str, words: &'static [&'static str], checks: usize) -> Client {
     Client {
@@ -33,48 +31,6 @@ const WAY: Way<'_> = Way {
     behind_http2: false,
     rolling: None,
 };
-
-/// An authority whose certificate is in a file, and what it has issued.
-struct Trust {
-    folder: TempDir,
-    own: Issued,
-}
-
-impl Trust {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::new();
-        let own = authority.issue(&["127.0.0.1"]);
-        for (name, text) in [
-            ("ca", &authority.pem),
-            ("chain", &own.chain),
-            ("key", &own.key),
-        ] {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
-        Self { folder, own }
-    }
-
-    /// Where a file of it is.
-    fn file(&self, name: &str) -> String {
-        let path = self.folder.path().join(name);
-        path.into_os_string().into_string().unwrap()
-    }
-
-    /// Lastcall with its certificate.
-    fn before(&self, endpoints: &[SocketAddr]) -> Config {
-        Config::new(endpoints)
-            .listener("protocol: HTTPS, tls: {certificateRefs: [{name: own}]}")
-            .secret("own/tls.crt", &self.own.chain)
-            .secret("own/tls.key", &self.own.key)
-    }
-
-    /// An app with its certificate.
-    fn app(&self, flags: &[&str]) -> App {
-        let files = [self.file("chain"), self.file("key")];
-        App::start(&[&["--tls", &files[0], &files[1]], flags].concat())
-    }
-}
 
 #[test]
 fn every_client_works_by_prior_knowledge() {

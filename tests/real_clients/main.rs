@@ -14,6 +14,7 @@ mod http1;
 mod http2;
 #[path = "../proxy/support/mod.rs"]
 mod support;
+mod trust;
 mod websocket;
 mod websocket_frames;
 

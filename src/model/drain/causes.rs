@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::snapshot::{AdminState, DrainPolicy, LastEndpoint};
+use crate::model::backend::{AdminState, DrainPolicy, LastEndpoint};
 
 /// Everything that can make an endpoint leave. None set: it serves.
 #[derive(Clone, Debug, PartialEq)]

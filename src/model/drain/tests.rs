@@ -1,7 +1,7 @@
 //! The drain's decisions as tables, and as properties over random histories.
 
 use super::*;
-use crate::model::snapshot::{DrainPolicy, LastEndpoint};
+use crate::model::backend::{DrainPolicy, LastEndpoint};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
