@@ -12,7 +12,7 @@ use futures_util::future::{LocalBoxFuture, Shared};
 use h2::SendStream;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 
-use super::{CONNECTION_WINDOW, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, SMALL_PIECES, STREAM_WINDOW};
 
 /// Streams at once on one connection, where the endpoint allows more.
 const MAX_STREAMS: usize = 256;
@@ -225,6 +225,7 @@ where
     let (send, mut driver) = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .data_frame_budget(SMALL_PIECES)
         .max_header_list_size(MAX_FIELDS)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false)

@@ -12,7 +12,7 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 
 use super::stream::Stream;
-use super::{CONNECTION_WINDOW, STREAM_WINDOW, Socket};
+use super::{CONNECTION_WINDOW, SMALL_PIECES, STREAM_WINDOW, Socket};
 use crate::model::ClientTimeouts;
 use crate::proxy::http1::ClientFields;
 use crate::proxy::http1::driver::site_for;
@@ -140,6 +140,7 @@ pub(in crate::proxy) async fn serve(socket: Socket, client: Rc<Client>, register
     let handshake = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .data_frame_budget(SMALL_PIECES)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)

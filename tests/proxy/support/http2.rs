@@ -41,12 +41,14 @@ impl Answer {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
+        Self::with(h2::client::Builder::new(), address).await
+    }
+
+    /// With settings of its own.
+    pub async fn with(mut builder: h2::client::Builder, address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        let (send, connection) = h2::client::Builder::new()
-            .enable_push(false)
-            .handshake(stream)
-            .await
-            .unwrap();
+        let shaken = builder.enable_push(false).handshake(stream);
+        let (send, connection) = shaken.await.unwrap();
         let driver = tokio::spawn(connection);
         Self { send, driver }
     }

@@ -46,7 +46,8 @@ impl Scripted {
         Self::with(builder).await
     }
 
-    async fn with(builder: h2::server::Builder) -> Self {
+    /// With settings of its own.
+    pub async fn with(builder: h2::server::Builder) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, streams) = mpsc::unbounded_channel();
@@ -112,8 +113,14 @@ impl Stream {
 
     /// Begins the answer.
     pub fn begin(&mut self, status: u16) -> SendStream<Bytes> {
+        self.begin_with(status, HeaderMap::new())
+    }
+
+    /// Begins the answer with these fields.
+    pub fn begin_with(&mut self, status: u16, fields: HeaderMap) -> SendStream<Bytes> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        *response.headers_mut() = fields;
         self.reply.send_response(response, false).unwrap()
     }
 
