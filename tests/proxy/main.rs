@@ -18,6 +18,7 @@ mod http2_retries;
 mod http2_routes;
 mod http2_small;
 mod http2_websocket;
+mod http2_without_content;
 mod interim;
 mod leaving;
 mod limits;

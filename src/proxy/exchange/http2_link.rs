@@ -9,7 +9,7 @@ use h2::{Reason, RecvStream, SendStream};
 
 use super::piece::{Piece, Then};
 use crate::proxy::attempts::{Truncated, Unanswered};
-use crate::proxy::http1::{AskedBy, Field, ResponseHead, is_trailer};
+use crate::proxy::http1::{AskedBy, Field, ResponseBody, ResponseHead, is_trailer};
 use crate::proxy::http2::{Lease, read_response};
 
 /// A stream to an endpoint. Dropped before its end it is reset, and the endpoint knows that nobody waits.
@@ -123,6 +123,12 @@ impl Http2Link {
             head.status = 101;
         }
         Poll::Ready(Ok(head))
+    }
+
+    /// A response without content by its status or its request (RFC 9110 section 6.4.1) is read: what the endpoint
+    /// sends all the same is dropped with the stream, and nobody gets it.
+    pub(in crate::proxy) fn consume_head(&mut self, body: Option<ResponseBody>) {
+        self.read |= body == Some(ResponseBody::None);
     }
 
     pub(in crate::proxy) fn poll_piece(

@@ -63,8 +63,9 @@ impl Link {
 
     /// The last head is done with. `body` follows it, where it was the final one.
     pub(in crate::proxy) fn consume_head(&mut self, body: Option<ResponseBody>) {
-        if let Self::Http1(link) = self {
-            link.consume_head(body);
+        match self {
+            Self::Http1(link) => link.consume_head(body),
+            Self::Http2(link) => link.consume_head(body),
         }
     }
 

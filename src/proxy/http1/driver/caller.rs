@@ -248,6 +248,8 @@ impl Caller for Http1Caller<'_> {
 
     fn send(&mut self, piece: Piece) -> Result<(), CallerFault> {
         let Piece { data, then } = piece;
+        let takes = self.tunnel || self.framing != ResponseFraming::None;
+        debug_assert!(takes || data.is_empty(), "it would be the next response");
         let out = &mut self.client.out;
         if self.framing == ResponseFraming::Chunked {
             if !data.is_empty() {
