@@ -14,6 +14,7 @@ mod http2;
 mod http2_early;
 mod http2_interim;
 mod http2_leaving;
+mod http2_lost;
 mod http2_retries;
 mod http2_routes;
 mod http2_small;

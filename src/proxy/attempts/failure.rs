@@ -61,6 +61,9 @@ pub(in crate::proxy) enum Unanswered {
     /// The endpoint says that it has done nothing with the request (RFC 9113 section 8.7).
     #[error("the endpoint takes no more requests")]
     Unprocessed,
+    /// The same, and only because it takes no more on this connection (GOAWAY, RFC 9113 section 6.8).
+    #[error("the endpoint takes no more requests")]
+    Leaving,
     /// What it sent is no response; why is for the log.
     #[error("the endpoint's answer is no valid response")]
     Broken(String),
@@ -82,6 +85,16 @@ impl Truncated {
 }
 
 impl Unanswered {
+    /// Whether the endpoint itself says that nobody has acted on the request.
+    pub(in crate::proxy) fn is_unprocessed(&self) -> bool {
+        matches!(self, Self::Unprocessed | Self::Leaving)
+    }
+
+    /// Whether it says more of the connection than of the endpoint; `kept`: one that was there before.
+    pub(in crate::proxy) fn is_of_connection(&self, kept: bool) -> bool {
+        *self == Self::Leaving || (kept && *self == Self::Closed)
+    }
+
     /// What it means for a call of gRPC with this deadline.
     pub(in crate::proxy) fn of_call(self, deadline: Option<Instant>, now: Instant) -> Self {
         match self {
@@ -97,7 +110,7 @@ impl Unanswered {
             Self::Reset(code) => {
                 Answer::new(502, self.to_string()).for_calls(grpc::status_of_reset(*code))
             }
-            Self::Unprocessed => Answer::new(503, self.to_string()).retry_after(1),
+            Self::Unprocessed | Self::Leaving => Answer::new(503, self.to_string()).retry_after(1),
             Self::TimedOut => Answer::new(504, self.to_string()),
         }
     }

@@ -51,8 +51,8 @@ pub(super) enum Tried<T> {
     Over(T),
     /// Nothing was answered; another endpoint may be asked.
     Again(Answer),
-    /// The same, and it was a kept connection that the endpoint had given up: that says little of the
-    /// endpoint itself.
+    /// The same, and it was a connection that the endpoint had given up, or gave up then: that says little of
+    /// the endpoint itself.
     Stale(Answer),
     /// Nothing was answered, and nobody else is asked.
     Failed(Answer),
@@ -221,7 +221,8 @@ impl<'a> Attempts<'a> {
         let budget = self.budget.as_ref().filter(|_| is_resent);
         if !goes_on || budget.is_some_and(|budget| !budget.take(Instant::now())) {
             Tried::Failed(answer)
-        } else if kept && *why == Unanswered::Closed {
+        } else if why.is_of_connection(kept) && !self.fresh {
+            // Once for each request: who gives up new connections, too, is no better than one that refuses.
             Tried::Stale(answer)
         } else {
             Tried::Again(answer)
@@ -233,7 +234,7 @@ impl<'a> Attempts<'a> {
 /// that was sent. Law 7: one of which nothing was sent, or nothing was looked at, whatever it is; one that was
 /// sent only where its method is idempotent, the policy allows it, and nothing of a body would be missing.
 fn may_go_on(head: &RequestHead, why: &Unanswered, sent: u64, resends: &mut u32) -> bool {
-    if sent == 0 || *why == Unanswered::Unprocessed {
+    if sent == 0 || why.is_unprocessed() {
         return true;
     }
     let replayable = head.method.is_idempotent() && head.body.is_empty() && head.upgrade.is_none();

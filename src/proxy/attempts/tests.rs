@@ -27,6 +27,7 @@ fn what_was_not_looked_at_is_asked_again_and_else_only_what_may_come_twice() {
         (upload, 0, Unanswered::Closed, 0, true),
         (upload, 0, Unanswered::Unprocessed, 1, true),
         (upgrade, 0, Unanswered::Unprocessed, 1, true),
+        (upload, 0, Unanswered::Leaving, 1, true),
         // It was sent: where twice is as good as once, without a body, and as often as is allowed.
         (get, 1, Unanswered::Closed, 1, true),
         (get, 1, broken.clone(), 1, true),
@@ -42,8 +43,23 @@ fn what_was_not_looked_at_is_asked_again_and_else_only_what_may_come_twice() {
         let mut left = resends;
         let got = may_go_on(&head(request), &why, sent, &mut left);
         assert_eq!(got, want, "{request} {why:?}");
-        let spent = want && sent > 0 && why != Unanswered::Unprocessed;
+        let spent = want && sent > 0 && !why.is_unprocessed();
         assert_eq!(resends - left, u32::from(spent), "{request} {why:?}");
+    }
+}
+
+#[test]
+fn only_what_says_little_of_the_endpoint_has_it_asked_again() {
+    for (why, kept, want) in [
+        (Unanswered::Leaving, false, true),
+        (Unanswered::Leaving, true, true),
+        (Unanswered::Closed, true, true),
+        (Unanswered::Closed, false, false),
+        (Unanswered::Unprocessed, true, false),
+        (Unanswered::TimedOut, true, false),
+        (Unanswered::Reset(Reason::CANCEL), true, false),
+    ] {
+        assert_eq!(why.is_of_connection(kept), want, "{why:?} {kept}");
     }
 }
 
@@ -54,6 +70,7 @@ fn who_may_come_again_is_told_so() {
         (Unanswered::Closed, 502, None),
         (broken, 502, None),
         (Unanswered::Unprocessed, 503, Some(1)),
+        (Unanswered::Leaving, 503, Some(1)),
         (Unanswered::TimedOut, 504, None),
         (Unanswered::Reset(Reason::CANCEL), 502, None),
     ] {

@@ -34,22 +34,24 @@ pub(in crate::proxy) struct Outbound<'a> {
     pub(in crate::proxy) upgrade: bool,
 }
 
+/// A connection with the request's head on it, and whether it was there before.
+pub(in crate::proxy) type Linked = (Link, bool);
+
 /// Whose a connection is, where the endpoint is told.
 pub(in crate::proxy) type Told = Option<(ProxyVersion, Addresses)>;
 
-/// Uses a connection of HTTP/1 that was kept (`true`), or a stream on one of HTTP/2 that has room; `None` where
-/// there is none. `ends` as in [`connect`].
+/// Uses a connection of HTTP/1 that was kept, or a stream on one of HTTP/2 that has room; `None` where there is
+/// none. `ends` as in [`connect`].
 pub(in crate::proxy) fn reuse(
     worker: &Worker,
     upstream: &Upstream,
     outbound: &Outbound<'_>,
     told: Told,
     ends: bool,
-) -> Option<(Link, bool)> {
+) -> Option<Linked> {
     if upstream.speaks_http2(outbound.upgrade) {
         let place = upstream.http2.place_at_hand()?;
-        let link = stream(worker, upstream, place, outbound, ends).ok()??;
-        return Some((link, false));
+        return stream(worker, upstream, place, outbound, ends).ok()?;
     }
     let client = told.as_ref().map(|(_, client)| client);
     let stream = upstream.reuse(Instant::now(), client)?;
@@ -57,20 +59,20 @@ pub(in crate::proxy) fn reuse(
     Some((http1(worker, stream, outbound, told), true))
 }
 
-/// Connects; with `ends` the head is all of the request. An error is what the client is told.
+/// Connects, or uses a connection of HTTP/2 that is there; with `ends` the head is all of the request. An error is what the client is told.
 pub(in crate::proxy) async fn connect(
     worker: &Worker,
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     told: Told,
     ends: bool,
-) -> Result<Link, Answer> {
+) -> Result<Linked, Answer> {
     match outbound.protocol {
         EndpointProtocol::Http1 => {
             let connecting = upstream.connect_telling(told, Offer::Http1, &worker.buffers);
             let stream = connecting.await.map_err(|_| unreachable())?;
             worker.stats().upstream_connects.add(1);
-            Ok(http1(worker, stream, outbound, told))
+            Ok((http1(worker, stream, outbound, told), false))
         }
         EndpointProtocol::Http2 => http2(worker, upstream, outbound, ends).await,
         EndpointProtocol::Negotiated => negotiated(worker, upstream, outbound, ends).await,
@@ -86,7 +88,7 @@ async fn negotiated(
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Result<Link, Answer> {
+) -> Result<Linked, Answer> {
     for _ in 0..2 {
         if upstream.speaks_http2(outbound.upgrade) {
             let linked = http2(worker, upstream, outbound, ends).await;
@@ -96,7 +98,7 @@ async fn negotiated(
             // It chose HTTP/1.1, for the first of those who waited for it.
             if let Some(stream) = upstream.reuse(Instant::now(), None) {
                 worker.stats().upstream_connects.add(1);
-                return Ok(http1(worker, stream, outbound, None));
+                return Ok((http1(worker, stream, outbound, None), false));
             }
         }
         let offer = if outbound.upgrade {
@@ -108,7 +110,7 @@ async fn negotiated(
         let stream = connecting.await.map_err(|_| unreachable())?;
         worker.stats().upstream_connects.add(1);
         if !upstream.chose_http2(&stream) {
-            return Ok(http1(worker, stream, outbound, None));
+            return Ok((http1(worker, stream, outbound, None), false));
         }
         upstream.http2.adopt(stream);
     }
@@ -127,7 +129,7 @@ async fn http2(
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Result<Link, Answer> {
+) -> Result<Linked, Answer> {
     for _ in 0..PLACES {
         let (connecting, buffers) = (Rc::clone(upstream), Rc::clone(&worker.buffers));
         let connect = move || async move { connecting.connect_http2(&buffers).await };
@@ -136,8 +138,8 @@ async fn http2(
             unreachable()
         })?;
         // A connection that takes no more says so before anything is sent.
-        if let Some(link) = stream(worker, upstream, place, outbound, ends)? {
-            return Ok(link);
+        if let Some(linked) = stream(worker, upstream, place, outbound, ends)? {
+            return Ok(linked);
         }
     }
     Err(unreachable())
@@ -150,7 +152,7 @@ fn stream(
     place: Place,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Result<Option<Link>, Answer> {
+) -> Result<Option<Linked>, Answer> {
     if outbound.upgrade && !place.takes_websockets() {
         let none = "the endpoint takes no WebSockets over HTTP/2 (RFC 8441)";
         return Err(Answer::new(502, none));
@@ -170,8 +172,10 @@ fn stream(
         tracing::error!(%error, "request");
         unreachable()
     })?;
+    let kept = place.kept;
     let sent = place.send(request, ends).ok();
     Ok(sent.map(|(response, send, lease)| {
-        Link::Http2(Box::new(Http2Link::new(response, send, lease)))
+        let link = Link::Http2(Box::new(Http2Link::new(response, send, lease)));
+        (link, kept)
     }))
 }

@@ -191,12 +191,13 @@ pub(in crate::proxy) fn retain_trailers(map: &mut http::HeaderMap) {
     }
 }
 
-/// Why no response came. GOAWAY ends only streams above its last id so, and those were not looked at.
+/// Why no response came. GOAWAY ends only streams above its last id so, and those were not looked at (RFC 9113
+/// section 6.8).
 fn unanswered(error: &h2::Error) -> Unanswered {
     match remote_reset(error) {
         Some(Reason::REFUSED_STREAM) => Unanswered::Unprocessed,
         Some(code) => Unanswered::Reset(code),
-        None if error.is_remote() && error.is_go_away() => Unanswered::Unprocessed,
+        None if error.is_remote() && error.is_go_away() => Unanswered::Leaving,
         None if error.is_io() || error.is_remote() => Unanswered::Closed,
         None => Unanswered::Broken(error.to_string()),
     }

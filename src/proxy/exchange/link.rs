@@ -20,7 +20,7 @@ impl Link {
     pub(in crate::proxy) fn sent(&self) -> u64 {
         match self {
             Self::Http1(link) => link.sent(),
-            // Only the endpoint's own word that it did nothing counts ([`Unanswered::Unprocessed`]).
+            // Only the endpoint's own word that it did nothing counts ([`Unanswered::is_unprocessed`]).
             Self::Http2(_) => 1,
         }
     }

@@ -11,7 +11,7 @@ use h2::Reason;
 use super::stream::Stream;
 use crate::gate::InFlight;
 use crate::proxy::attempts::{Attempts, Ended, Failure, Tried, Unanswered, connected, cut};
-use crate::proxy::exchange::{self, Caller, Exchange, Link, Outbound};
+use crate::proxy::exchange::{self, Caller, Exchange, Linked, Outbound};
 use crate::proxy::grpc::{self, Messages};
 use crate::proxy::pick::Picked;
 use crate::proxy::respond::Answer;
@@ -42,13 +42,13 @@ impl Stream {
         }
     }
 
-    /// A connection with the request's head on it, and whether it was kept from before.
+    /// A connection with the request's head on it.
     async fn connect(
         &mut self,
         outbound: &Outbound<'_>,
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
-    ) -> Result<(Link, bool), Tried<()>> {
+    ) -> Result<Linked, Tried<()>> {
         let worker = &*self.client.worker;
         let Picked(upstream, tells) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses));
@@ -65,16 +65,14 @@ impl Stream {
         let gone = |cx: &mut Context<'_>| caller.poll_gone(cx);
         // On the heap while it lasts: a request that finds a connection is to carry nothing of it.
         let connected = Box::pin(connected(attempts, by, in_flight, connecting, gone)).await;
-        connected
-            .map(|link| (link, false))
-            .map_err(|failed| failed.tried(worker, || self.client.count_given_up()))
+        connected.map_err(|failed| failed.tried(worker, || self.client.count_given_up()))
     }
 
     async fn exchange(
         &mut self,
         outbound: &Outbound<'_>,
         attempts: &mut Attempts<'_>,
-        (link, kept): (Link, bool),
+        (link, kept): Linked,
         in_flight: InFlight<Picked>,
     ) -> Tried<()> {
         let upstream = Rc::clone(&in_flight.endpoint().0);

@@ -80,6 +80,8 @@ pub(in crate::proxy) struct Place {
     lease: Lease,
     /// It was made for this request.
     pub(in crate::proxy) fresh: bool,
+    /// It was there before: nobody had to wait for it.
+    pub(in crate::proxy) kept: bool,
 }
 
 impl Place {
@@ -115,11 +117,18 @@ impl Http2Pool {
         F: Future<Output = io::Result<T>> + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
+        if let Some(place) = self.place_at_hand() {
+            return Ok(place);
+        }
         let mut connect = Some(connect);
         loop {
             if let Some(lease) = self.lease() {
                 let fresh = connect.is_none();
-                return Ok(Place { lease, fresh });
+                return Ok(Place {
+                    lease,
+                    fresh,
+                    kept: false,
+                });
             }
             let pending = self.connecting.borrow().clone();
             let connecting = match (pending, connect.take()) {
@@ -149,7 +158,11 @@ impl Http2Pool {
             // Those who waited for it use it, even where a drain has taken it out of use meanwhile.
             if let Some(lease) = made?.lease() {
                 let fresh = connect.is_none();
-                return Ok(Place { lease, fresh });
+                return Ok(Place {
+                    lease,
+                    fresh,
+                    kept: false,
+                });
             }
         }
     }
@@ -157,8 +170,8 @@ impl Http2Pool {
     /// A place on a connection that is there, where one has room.
     pub(in crate::proxy) fn place_at_hand(&self) -> Option<Place> {
         let lease = self.lease()?;
-        let fresh = false;
-        Some(Place { lease, fresh })
+        let (fresh, kept) = (false, true);
+        Some(Place { lease, fresh, kept })
     }
 
     fn lease(&self) -> Option<Lease> {

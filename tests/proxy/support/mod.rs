@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod http2;
 pub mod lastcall;
+pub mod raw_http2;
 pub mod raw_server;
 pub mod scripted;
 pub mod tls;

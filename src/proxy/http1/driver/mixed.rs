@@ -12,7 +12,7 @@ use super::caller::{Body, Http1Caller};
 use super::exchange::Seen;
 use crate::gate::InFlight;
 use crate::proxy::attempts::{Attempts, Ended, Failure, Task, Tried, connected};
-use crate::proxy::exchange::{self, Exchange, Link, Outbound};
+use crate::proxy::exchange::{self, Exchange, Link, Linked, Outbound};
 use crate::proxy::pick::Picked;
 use crate::proxy::tunnel;
 
@@ -28,8 +28,8 @@ impl Connection {
         let head = std::mem::take(&mut self.client.forward.front);
         let reached = self.reach(attempts, body, &head, &in_flight).await;
         self.client.forward.front = head;
-        let link = match reached {
-            Ok(link) => link,
+        let (link, kept) = match reached {
+            Ok(linked) => linked,
             Err(tried) => return tried,
         };
         match self
@@ -39,7 +39,7 @@ impl Connection {
             Ok(next) => Tried::Over(next),
             Err((failure, seen)) => {
                 // Some of it may have been acted on, but where the endpoint itself says that none was.
-                let what = (1, false, body.can_rewind());
+                let what = (1, kept, body.can_rewind());
                 self.failed(attempts, failure, what, seen)
             }
         }
@@ -92,7 +92,7 @@ impl Connection {
         body: &Body,
         head: &[u8],
         in_flight: &InFlight<Picked>,
-    ) -> Result<Link, Tried<Next>> {
+    ) -> Result<Linked, Tried<Next>> {
         let Picked(upstream, tells) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses()));
         let outbound = Outbound {
