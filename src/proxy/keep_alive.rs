@@ -18,7 +18,8 @@ const TIMES: u32 = 4;
 /// of its endpoint would wait for its deadline and then cut a ghost.
 ///
 /// What was sent and not acknowledged is not asked about: there the kernel's own retransmissions end the
-/// connection, after some 15 minutes.
+/// connection, after some 15 minutes. A connection to an endpoint is not used for new requests for so long: the first
+/// that is not answered in time takes it out of use (`http2::pool`; in HTTP/1 it ends).
 pub(super) fn watch<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
     let probes = TcpKeepalive::new()
         .with_time(SILENCE)

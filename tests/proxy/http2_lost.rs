@@ -1,5 +1,5 @@
-//! Connections to an endpoint of HTTP/2 that end while requests are given to them: where there is no other endpoint,
-//! the same one is asked on a new connection.
+//! Connections to an endpoint of HTTP/2 that end, or die without a word, while requests are given to them: where
+//! there is no other endpoint, the same one is asked on a new connection.
 
 use std::net::SocketAddr;
 use std::thread::{JoinHandle, spawn};
@@ -8,6 +8,7 @@ use http::Method;
 
 use crate::support::http2::{Client, request};
 use crate::support::raw_http2::RawHttp2;
+use crate::support::scripted::Scripted;
 use crate::support::{Config, Lastcall, RawClient, RawServer};
 
 /// Whose request it is.
@@ -124,4 +125,43 @@ async fn a_kept_connection_that_its_endpoint_closed_costs_a_get_nothing() {
         assert_eq!(got, status, "{client:?}");
         endpoint.join().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_on_which_nothing_is_answered_is_used_no_more() {
+    for client in BOTH {
+        let (lastcall, endpoint) = before("{responseHead: 300ms}", |server| {
+            let (mut dead, _) = used(&server);
+            dead.request();
+            (dead, used(&server))
+        });
+        for want in [200, 504, 200] {
+            let (status, _) = client.ask(Method::GET, lastcall.address).await;
+            assert_eq!(status, want, "{client:?}");
+        }
+        endpoint.join().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_on_which_others_are_answered_goes_on() {
+    let mut server = Scripted::start().await;
+    let config = Config::new(&[server.address])
+        .backend("web", "protocol: H2C")
+        .backend("web", "timeouts: {responseHead: 500ms}")
+        .flag("--workers=1");
+    let lastcall = Lastcall::start(config);
+    let client = Client::connect(lastcall.address).await;
+    let slow = client.send("/slow").await;
+    let never = server.next().await;
+    let other = client.send("/other").await;
+    server.next().await.answer("other");
+    assert_eq!(other.await.unwrap().status(), 200);
+    assert_eq!(slow.await.unwrap().status(), 504);
+    drop(never);
+    let next = client.send("/next").await;
+    server.next().await.answer("next");
+    assert_eq!(next.await.unwrap().status(), 200);
+    let connects = lastcall.count("lastcall_upstream_connects_total");
+    assert_eq!(connects, Some(1));
 }

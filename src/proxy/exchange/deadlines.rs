@@ -48,8 +48,16 @@ impl<C: Caller> Exchange<'_, C> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Overdue::Endpoint if self.caller.has_begun() => Failure::Truncated(Truncated::TimedOut),
-            Overdue::Endpoint => Failure::Unanswered(Unanswered::TimedOut),
+            Overdue::Endpoint => {
+                if let Some(link) = &self.link {
+                    link.doubt();
+                }
+                if self.caller.has_begun() {
+                    Failure::Truncated(Truncated::TimedOut)
+                } else {
+                    Failure::Unanswered(Unanswered::TimedOut)
+                }
+            }
             Overdue::Body => Failure::BodyTimedOut,
             Overdue::Write => Failure::ClientGone,
         })

@@ -25,7 +25,7 @@ pub(in crate::proxy) struct Http2Link {
     read: bool,
     pub(in crate::proxy) bytes: Vec<u8>,
     pub(in crate::proxy) fields: Vec<Field>,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl Http2Link {
@@ -43,7 +43,7 @@ impl Http2Link {
             read: false,
             bytes: Vec::new(),
             fields: Vec::new(),
-            _lease: lease,
+            lease,
         }
     }
 
@@ -93,6 +93,11 @@ impl Http2Link {
         .map_err(io::Error::other)
     }
 
+    /// The endpoint was silent for as long as is waited for it.
+    pub(in crate::proxy) fn doubt(&self) {
+        self.lease.doubt();
+    }
+
     pub(in crate::proxy) fn poll_head(
         &mut self,
         asked: AskedBy,
@@ -115,6 +120,7 @@ impl Http2Link {
                 }
             }
         };
+        self.lease.note_heard();
         let method = asked.method;
         let read = read_response(&parts, ends, method, &mut self.fields, &mut self.bytes);
         let mut head = read.map_err(|fault| Unanswered::Broken(fault.detail()))?;
@@ -141,7 +147,9 @@ impl Http2Link {
         if self.read {
             return Poll::Ready(Ok(Piece::END));
         }
-        let piece = match ready!(body.poll_data(cx)) {
+        let polled = ready!(body.poll_data(cx));
+        self.lease.note_heard();
+        let piece = match polled {
             Some(Ok(data)) => {
                 // What is read here is handed on at once, and no more is read until that went.
                 let _ = body.flow_control().release_capacity(data.len());

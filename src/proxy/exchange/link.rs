@@ -84,6 +84,14 @@ impl Link {
         }
     }
 
+    /// The endpoint was silent for as long as is waited for it. A connection of HTTP/1 ends with that; one of
+    /// HTTP/2 has others to serve.
+    pub(in crate::proxy) fn doubt(&self) {
+        if let Self::Http2(link) = self {
+            link.doubt();
+        }
+    }
+
     /// The next piece of the response's body.
     pub(in crate::proxy) fn poll_piece(
         &mut self,

@@ -51,10 +51,29 @@ struct Connection {
     /// Takes no more streams: the endpoint said so, or it is gone.
     over: Cell<bool>,
     idle_since: Cell<Instant>,
+    /// How often the endpoint has said something on it.
+    heard: Cell<u64>,
 }
 
-/// One stream's place on a connection, given up when this is dropped.
-pub(in crate::proxy) struct Lease(Rc<Connection>);
+/// One stream's place on a connection, given up when this is dropped; and how often the endpoint had said something
+/// when it was taken.
+pub(in crate::proxy) struct Lease(Rc<Connection>, u64);
+
+impl Lease {
+    /// The endpoint has said something.
+    pub(in crate::proxy) fn note_heard(&self) {
+        self.0.heard.set(self.0.heard.get().wrapping_add(1));
+    }
+
+    /// The stream was not answered in time. Where nothing else was since it began, the endpoint may have gone without
+    /// a word, which the kernel finds out after some 15 minutes only: the connection takes no more streams. Those
+    /// that it has may finish.
+    pub(in crate::proxy) fn doubt(&self) {
+        if self.0.heard.get() == self.1 {
+            self.0.over.set(true);
+        }
+    }
+}
 
 impl Drop for Lease {
     fn drop(&mut self) {
@@ -71,7 +90,7 @@ impl Connection {
             return None;
         }
         self.streams.set(self.streams.get() + 1);
-        Some(Lease(Rc::clone(self)))
+        Some(Lease(Rc::clone(self), self.heard.get()))
     }
 }
 
@@ -251,6 +270,7 @@ where
         streams: Cell::new(0),
         over: Cell::new(false),
         idle_since: Cell::new(Instant::now()),
+        heard: Cell::new(0),
     });
     let weak = Rc::downgrade(&connection);
     tokio::task::spawn_local(async move {
