@@ -1,17 +1,22 @@
 //! What was read of a request's body, kept while it is short and no answer has begun, so that another endpoint
 //! can be given the same (Law 7): a call of gRPC is never without a body.
 
-use super::piece::Piece;
+use bytes::Bytes;
+
+use super::piece::{Piece, Then};
 
 /// Bytes of a request's body that are kept for another attempt.
 const KEPT: usize = 32 * 1024;
 
-/// The pieces of one body.
+/// What is kept of one body.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Replay {
-    kept: Vec<Piece>,
+    /// Its first piece: most bodies have one, which costs no copy.
+    first: Option<Piece>,
+    /// All that came behind it.
+    rest: Option<Rest>,
     bytes: usize,
-    /// The next of `kept` that this attempt is given.
+    /// The next of the two that this attempt is given.
     at: usize,
     /// A part was given away and not kept.
     lost: bool,
@@ -19,17 +24,43 @@ pub(in crate::proxy) struct Replay {
     committed: bool,
 }
 
+/// Pieces joined to one. A client chooses how small they are, and each by itself would hold more memory than it has
+/// content: its own place, and whatever it was read with.
+#[derive(Debug)]
+struct Rest {
+    content: Vec<u8>,
+    /// What comes after the last of them.
+    then: Then,
+}
+
 impl Replay {
     /// The next piece that an earlier attempt was given, too.
     pub(in crate::proxy) fn next(&mut self) -> Option<Piece> {
-        let piece = self.kept.get(self.at)?.clone();
-        self.at += 1;
-        Some(piece)
+        let piece = match self.at {
+            0 => self.first.clone(),
+            1 => self.rest.as_ref().map(|rest| Piece {
+                data: Bytes::copy_from_slice(&rest.content),
+                then: rest.then.clone(),
+            }),
+            _ => None,
+        };
+        self.at += usize::from(piece.is_some());
+        piece
+    }
+
+    fn count(&self) -> usize {
+        usize::from(self.first.is_some()) + usize::from(self.rest.is_some())
+    }
+
+    fn clear(&mut self) {
+        self.first = None;
+        self.rest = None;
+        self.at = 0;
     }
 
     /// Whether this attempt was given all that earlier ones were.
     pub(in crate::proxy) fn is_over(&self) -> bool {
-        self.at >= self.kept.len()
+        self.at >= self.count()
     }
 
     /// A piece that came, and that this attempt is given.
@@ -39,13 +70,25 @@ impl Replay {
         }
         self.bytes += piece.data.len();
         if self.bytes <= KEPT {
-            self.kept.push(piece.clone());
-            self.at = self.kept.len();
+            if self.first.is_none() {
+                self.first = Some(piece.clone());
+            } else {
+                self.join(piece);
+            }
+            self.at = self.count();
         } else {
             self.lost = true;
-            self.kept = Vec::new();
-            self.at = 0;
+            self.clear();
         }
+    }
+
+    fn join(&mut self, piece: &Piece) {
+        let rest = self.rest.get_or_insert(Rest {
+            content: Vec::new(),
+            then: Then::More,
+        });
+        rest.content.extend_from_slice(&piece.data);
+        rest.then = piece.then.clone();
     }
 
     /// Another attempt begins.
@@ -62,16 +105,13 @@ impl Replay {
     pub(in crate::proxy) fn commit(&mut self) {
         self.committed = true;
         if self.is_over() {
-            self.kept = Vec::new();
-            self.at = 0;
+            self.clear();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn piece(length: usize) -> Piece {
@@ -93,6 +133,38 @@ mod tests {
         replay.commit();
         replay.keep(&piece(3));
         assert!(replay.is_over() && replay.can_rewind());
+    }
+
+    #[test]
+    fn a_body_in_tiny_pieces_takes_no_more_than_its_content() {
+        let mut replay = Replay::default();
+        let content: Vec<u8> = (0..KEPT).map(|at| (at % 251) as u8).collect();
+        for byte in content.chunks(1) {
+            replay.keep(&Piece::more(Bytes::copy_from_slice(byte)));
+        }
+        replay.keep(&Piece::END);
+        assert!(replay.is_over() && replay.next().is_none());
+        replay.rewind();
+        let again: Vec<_> = std::iter::from_fn(|| replay.next()).collect();
+        assert_eq!(again.len(), 2);
+        assert_eq!([&*again[0].data, &again[1].data].concat(), content);
+        assert!(!again[0].is_last() && again[1].is_last());
+    }
+
+    #[test]
+    fn what_comes_after_another_attempt_began_is_kept_behind_the_rest() {
+        let mut replay = Replay::default();
+        for part in ["a", "b"] {
+            replay.keep(&Piece::more(part.into()));
+        }
+        replay.rewind();
+        while replay.next().is_some() {}
+        replay.keep(&Piece::more("c".into()));
+        assert!(replay.next().is_none());
+        replay.rewind();
+        let again: Vec<_> = std::iter::from_fn(|| replay.next()).collect();
+        let again: Vec<_> = again.iter().map(|piece| &*piece.data).collect();
+        assert_eq!(again.concat(), b"abc");
     }
 
     #[test]
