@@ -28,12 +28,14 @@ const MAKING: Duration = Duration::from_secs(15);
 /// Connections to one endpoint. Empty costs nothing.
 #[derive(Default)]
 pub(in crate::proxy) struct Http2Pool {
-    connections: RefCell<Vec<Rc<Connection>>>,
-    /// One that is being made; all who need one wait for it.
-    connecting: RefCell<Option<Connecting>>,
+    connections: Rc<RefCell<Vec<Rc<Connection>>>>,
+    /// One that is being made; all who need one wait for it. Its own task makes it, and takes it out of here: whoever
+    /// began it may be gone by then.
+    connecting: Rc<RefCell<Option<Connecting>>>,
 }
 
-type Connecting = Shared<LocalBoxFuture<'static, Result<Rc<Connection>, Rc<io::Error>>>>;
+type Made = Result<Rc<Connection>, Rc<io::Error>>;
+type Connecting = Shared<LocalBoxFuture<'static, Made>>;
 
 impl std::fmt::Debug for Http2Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -163,17 +165,7 @@ impl Http2Pool {
                 }
             };
             let made = connecting.clone().await;
-            let mut known = self.connecting.borrow_mut();
-            if known
-                .as_ref()
-                .is_some_and(|known| known.ptr_eq(&connecting))
-            {
-                *known = None;
-                if let Ok(connection) = &made {
-                    self.connections.borrow_mut().push(Rc::clone(connection));
-                }
-            }
-            drop(known);
+            self.take_in(&connecting, &made);
             // Those who waited for it use it, even where a drain has taken it out of use meanwhile.
             if let Some(lease) = made?.lease() {
                 let fresh = connect.is_none();
@@ -213,7 +205,32 @@ impl Http2Pool {
         };
         let connecting = connecting.boxed_local().shared();
         *self.connecting.borrow_mut() = Some(connecting.clone());
+        let (pool, making) = (self.share(), connecting.clone());
+        tokio::task::spawn_local(async move {
+            let made = making.clone().await;
+            pool.take_in(&making, &made);
+        });
         connecting
+    }
+
+    /// The same connections, for a task of their own.
+    fn share(&self) -> Self {
+        Self {
+            connections: Rc::clone(&self.connections),
+            connecting: Rc::clone(&self.connecting),
+        }
+    }
+
+    /// A connection was made, or could not be: whoever sees it first says so. Not one that was taken out of use
+    /// meanwhile.
+    fn take_in(&self, connecting: &Connecting, made: &Made) {
+        let mut known = self.connecting.borrow_mut();
+        if known.as_ref().is_some_and(|known| known.ptr_eq(connecting)) {
+            *known = None;
+            if let Ok(connection) = made {
+                self.connections.borrow_mut().push(Rc::clone(connection));
+            }
+        }
     }
 
     /// Takes a connection in that turned out to be of HTTP/2, for whoever asks next; where there is one already it is
@@ -223,7 +240,7 @@ impl Http2Pool {
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
         if self.connections.borrow().is_empty() && self.connecting.borrow().is_none() {
-            // Whoever asks next drives it.
+            // Whoever asks next waits for it.
             drop(self.begin(std::future::ready(Ok(transport))));
         }
     }
@@ -250,7 +267,7 @@ impl Http2Pool {
     }
 }
 
-async fn open<T>(transport: T) -> Result<Rc<Connection>, Rc<io::Error>>
+async fn open<T>(transport: T) -> Made
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
 {

@@ -126,6 +126,48 @@ fn a_connection_that_is_never_answered_is_not_waited_for_by_all_that_come_later(
 }
 
 #[test]
+fn a_connection_that_nobody_waits_for_any_more_is_given_up_in_time_all_the_same() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let options = tokio::runtime::LocalOptions::default();
+    let runtime = builder.enable_all().start_paused(true);
+    let runtime = runtime.build_local(options).unwrap();
+    runtime.block_on(async {
+        let pool = Http2Pool::default();
+        let (silent, _endpoint) = tokio::io::duplex(64 * 1024);
+        let first = pool.place(|| std::future::ready(Ok(silent)));
+        let first = tokio::time::timeout(Duration::from_secs(5), first).await;
+        assert!(first.is_err(), "who waits has a limit of their own");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let ended = Rc::new(Cell::new(false));
+        let place = pool.place(|| connect(Rc::clone(&ended))).await;
+        assert!(place.is_ok(), "the next is told of another's");
+    });
+}
+
+#[test]
+fn a_connection_that_nobody_waits_for_any_more_is_there_for_who_comes_later() {
+    on_a_worker(async {
+        let pool = Http2Pool::default();
+        let ended = Rc::new(Cell::new(false));
+        let mut place = Box::pin(pool.place(|| connect(Rc::clone(&ended))));
+        let pending = poll_fn(|cx| Poll::Ready(place.as_mut().poll(cx).is_pending()));
+        assert!(pending.await);
+        drop(place);
+        until(|| pool.idle_count() == 1).await;
+        assert!(pool.place_at_hand().is_some());
+        // The control: where a drain has begun meanwhile, it is closed.
+        let pool = Http2Pool::default();
+        let mut place = Box::pin(pool.place(|| connect(Rc::clone(&ended))));
+        let pending = poll_fn(|cx| Poll::Ready(place.as_mut().poll(cx).is_pending()));
+        assert!(pending.await);
+        drop(place);
+        pool.close_idle();
+        until(|| ended.get()).await;
+        assert_eq!(pool.idle_count(), 0);
+    });
+}
+
+#[test]
 fn a_connection_that_turned_out_to_be_of_http2_is_for_who_asks_next() {
     on_a_worker(async {
         let pool = Http2Pool::default();
