@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
 
 use http::Method;
 
@@ -141,6 +142,23 @@ async fn a_connection_on_which_nothing_is_answered_is_used_no_more() {
         }
         endpoint.join().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_give_up_before_we_do_are_not_led_into_silence_for_ever() {
+    let (lastcall, endpoint) = before("{}", |server| {
+        let (mut dead, _) = used(&server);
+        dead.request();
+        (dead, used(&server))
+    });
+    let client = Client::connect(lastcall.address).await;
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    let patience = Duration::from_millis(5200);
+    let given_up = tokio::time::timeout(patience, client.get("/")).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    lastcall.wait_for_metric("lastcall_client_gone_total", 1.0);
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    endpoint.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

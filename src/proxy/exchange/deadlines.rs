@@ -1,13 +1,16 @@
 //! What an exchange may wait for, and how long.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::download::Download;
 use super::upload::Upload;
 use super::{Caller, Exchange};
 use crate::proxy::attempts::{Failure, Truncated, Unanswered};
 use crate::proxy::http1::driver::CONTINUE_AFTER;
+
+/// How long an endpoint may take for an answer before a client that leaves casts doubt on the connection.
+const LONG: Duration = Duration::from_secs(5);
 
 /// Whose time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,17 @@ impl<C: Caller> Exchange<'_, C> {
             Overdue::Body => Failure::BodyTimedOut,
             Overdue::Write => Failure::ClientGone,
         })
+    }
+
+    /// The client has given the request up. Many wait for less than we do: where it had waited for long, that says of
+    /// the endpoint what our own limits would have said.
+    pub(super) fn doubt_after_waiting(&self) {
+        let waited = |sent| self.now.saturating_duration_since(sent) >= LONG;
+        if let (Some(link), Download::Head) = (&self.link, self.download)
+            && self.sent_at.is_some_and(waited)
+        {
+            link.doubt();
+        }
     }
 
     /// Whether it is a call of gRPC that is under way. Such a one may stream both ways, and nobody can tell whose

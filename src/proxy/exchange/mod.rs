@@ -142,6 +142,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
             }
         }
         if self.caller.poll_gone(cx).is_ready() {
+            self.doubt_after_waiting();
             return Poll::Ready(Ended::Failed(Failure::ClientGone));
         }
         self.poll_deadlines(cx).map(Ended::Failed)
