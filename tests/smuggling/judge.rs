@@ -263,6 +263,7 @@ fn read(stream: &mut TcpStream, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, boo
         match stream.read(&mut piece) {
             Ok(0) => return (bytes, true),
             Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return (bytes, error.kind() == std::io::ErrorKind::ConnectionReset),
         }
     }
