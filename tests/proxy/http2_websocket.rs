@@ -112,7 +112,7 @@ async fn a_client_of_http1_opens_one_at_an_endpoint_of_http2() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_end_clean_is_reset_on_the_other_side() {
     let mut server = Scripted::with_websockets().await;
-    let lastcall = before_http2(&server, "{}");
+    let lastcall = before_http2(&server, "timeouts: {tunnelIdle: 1h}");
     // The endpoint breaks off.
     let (client, mut stream) = opened(&lastcall, &mut server).await;
     let mut down = stream.begin(200);

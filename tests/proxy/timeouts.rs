@@ -29,7 +29,7 @@ fn a_head_that_comes_too_slowly_is_refused_however_steadily_it_comes() {
         }
         assert!(begin.elapsed() < Duration::from_secs(10), "it goes on");
         // Far below a whole head in time, and never silent for long.
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(100));
     }
     for client in [&mut stalls, &mut trickles] {
         let (bytes, end) = client.read_to_end();
