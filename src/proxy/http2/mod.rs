@@ -15,6 +15,7 @@
 
 mod answer;
 mod attempt;
+mod names;
 mod pool;
 #[cfg(test)]
 mod pool_tests;

@@ -10,6 +10,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method as HttpMethod, Uri, request};
 
+use super::names::name_of;
 use crate::proxy::http1::{
     Authority, Field, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
 };
@@ -190,11 +191,10 @@ pub(in crate::proxy) fn request_for_endpoint(
     };
     let mut method = HttpMethod::from_bytes(method).map_err(|_| Untranslatable("its method"))?;
     let target = bytes.slice_ref(target);
-    let mut headers = HeaderMap::with_capacity(24);
+    let mut headers = HeaderMap::with_capacity(lines.fields());
     let (mut authority, mut protocol) = (None, None);
     for (name, value) in lines {
-        // In lower case, as HTTP/2 wants it.
-        let name = HeaderName::from_bytes(name).map_err(|_| Untranslatable("a name"))?;
+        let name = name_of(name).map_err(|_| Untranslatable("a name"))?;
         match name {
             header::HOST => authority = Some(value),
             header::UPGRADE => protocol = Some(value),
@@ -247,6 +247,14 @@ impl<'a> Lines<'a> {
     /// The first line, once.
     pub(in crate::proxy) fn start(&mut self) -> Option<&'a [u8]> {
         self.line()
+    }
+
+    /// How many fields there are, or a few more.
+    pub(in crate::proxy) fn fields(&self) -> usize {
+        // The last line is empty.
+        memchr::memchr_iter(b'\n', self.rest)
+            .count()
+            .saturating_sub(1)
     }
 
     fn line(&mut self) -> Option<&'a [u8]> {

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, response};
 
+use super::names::name_of;
 use super::request::{Lines, Untranslatable, value_of};
 use crate::proxy::http1::{
     AskedBy, Field, HeadLimits, Method, ResponseFault, ResponseHead, Version, parse_response,
@@ -78,9 +79,9 @@ pub(in crate::proxy) fn response_for_client(
         StatusCode::from_bytes(status).map_err(|_| Untranslatable("its status"))?;
     *response.version_mut() = http::Version::HTTP_2;
     let headers = response.headers_mut();
-    headers.reserve(12);
+    headers.reserve(lines.fields());
     for (name, value) in lines {
-        let name = HeaderName::from_bytes(name).map_err(|_| Untranslatable("a name"))?;
+        let name = name_of(name).map_err(|_| Untranslatable("a name"))?;
         // The answer to a key that HTTP/2 has not (RFC 8441 section 5).
         let accepts = name == header::SEC_WEBSOCKET_ACCEPT;
         if !accepts && !is_of_the_connection(&name) {
@@ -97,10 +98,7 @@ pub(in crate::proxy) fn trailers<'a>(
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         // They were checked when they were read; what HTTP/2 has no word for is left out.
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name),
-            header::HeaderValue::from_bytes(value),
-        ) {
+        if let (Ok(name), Ok(value)) = (name_of(name), header::HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
     }
