@@ -29,6 +29,15 @@ pub(super) fn name_of(name: &[u8]) -> Result<HeaderName, InvalidHeaderName> {
     }
 }
 
+/// Whether each message has another value of it. Kept in HPACK's table it is of no use to anybody, drives out what is,
+/// and h2 looks through all that were kept of one name, one after the other, before it keeps the next.
+pub(super) fn is_new_each_time(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "x-request-id" | "traceparent" | "grpc-timeout"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

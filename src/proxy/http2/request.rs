@@ -10,7 +10,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method as HttpMethod, Uri, request};
 
-use super::names::name_of;
+use super::names::{is_new_each_time, name_of};
 use crate::proxy::http1::{
     Authority, Field, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
 };
@@ -200,9 +200,7 @@ pub(in crate::proxy) fn request_for_endpoint(
             header::UPGRADE => protocol = Some(value),
             // Said by the connection itself, or by the frames.
             header::CONNECTION | header::TRANSFER_ENCODING => {}
-            name => {
-                headers.append(name, value_of(value)?);
-            }
+            name => append(name, value, &mut headers)?,
         }
     }
     let mut uri = http::uri::Parts::default();
@@ -229,8 +227,18 @@ pub(in crate::proxy) fn request_for_endpoint(
     Ok(request)
 }
 
-pub(in crate::proxy) fn value_of(value: Bytes) -> Result<HeaderValue, Untranslatable> {
-    HeaderValue::from_maybe_shared(value).map_err(|_| Untranslatable("a value"))
+/// Adds a field to those that a message goes out with.
+pub(super) fn append(
+    name: HeaderName,
+    value: Bytes,
+    headers: &mut HeaderMap,
+) -> Result<(), Untranslatable> {
+    let value = HeaderValue::from_maybe_shared(value);
+    let mut value = value.map_err(|_| Untranslatable("a value"))?;
+    // Written out each time, never kept (RFC 7541 section 6.2.3).
+    value.set_sensitive(is_new_each_time(&name));
+    headers.append(name, value);
+    Ok(())
 }
 
 /// The lines of a head that we wrote ourselves: its first, then its fields.

@@ -5,7 +5,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, response};
 
 use super::names::name_of;
-use super::request::{Lines, Untranslatable, value_of};
+use super::request::{Lines, Untranslatable, append};
 use crate::proxy::http1::{
     AskedBy, Field, HeadLimits, Method, ResponseFault, ResponseHead, Version, parse_response,
 };
@@ -85,7 +85,7 @@ pub(in crate::proxy) fn response_for_client(
         // The answer to a key that HTTP/2 has not (RFC 8441 section 5).
         let accepts = name == header::SEC_WEBSOCKET_ACCEPT;
         if !accepts && !is_of_the_connection(&name) {
-            headers.append(name, value_of(value)?);
+            append(name, value, headers)?;
         }
     }
     Ok(response)

@@ -213,6 +213,25 @@ fn a_head_for_an_endpoint_is_taken_apart() {
 }
 
 #[test]
+fn what_is_new_each_time_is_not_kept_in_the_table_of_fields() {
+    let head =
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: 1\r\nTraceparent: 2\r\ngrpc-timeout: 3S\r\n\
+                 X-Forwarded-For: 4\r\nVia: 5\r\n\r\n";
+    let request = request_for_endpoint(head, &Scheme::HTTP).unwrap();
+    let fields = request.headers().iter();
+    let kept: Vec<_> = fields
+        .filter(|(_, value)| !value.is_sensitive())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(kept, ["x-forwarded-for", "via"]);
+    let head = b"HTTP/1.1 200 \r\nx-request-id: 1\r\nVia: 2\r\n\r\n";
+    let response = response_for_client(head.to_vec()).unwrap();
+    assert!(response.headers()["x-request-id"].is_sensitive());
+    assert!(!response.headers()["via"].is_sensitive());
+    assert_eq!(request.headers().len(), 5);
+}
+
+#[test]
 fn a_response_has_the_form_of_http1() {
     for (status, fields, ends, method, body) in [
         (
