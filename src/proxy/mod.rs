@@ -27,6 +27,7 @@ pub mod room;
 pub mod router;
 #[cfg(test)]
 mod samples;
+pub mod sheets;
 pub mod sni;
 mod splice;
 pub mod stats;

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::BufferPool;
 use super::rng::Rng;
+use super::sheets::Sheets;
 use super::splice::PipePool;
 use super::stats::{Stats, WorkerStats};
 use super::timer::Timers;
@@ -65,6 +66,7 @@ pub struct Worker {
     pub(super) buffers: Rc<BufferPool>,
     pub(super) pipes: Rc<PipePool>,
     pub(super) timers: Timers,
+    pub(super) sheets: Rc<Sheets>,
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
@@ -96,6 +98,7 @@ impl Worker {
             buffers: Rc::default(),
             pipes: Rc::default(),
             timers: Timers::default(),
+            sheets: Rc::default(),
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),

@@ -10,8 +10,9 @@ use h2::{Reason, RecvStream, SendStream};
 use super::link::Truncated;
 use super::piece::{Piece, Then};
 use crate::proxy::attempts::Unanswered;
-use crate::proxy::http1::{AskedBy, Field, ResponseHead, is_trailer};
+use crate::proxy::http1::{AskedBy, ResponseHead, is_trailer};
 use crate::proxy::http2::{Lease, read_response};
+use crate::proxy::sheets::Sheet;
 
 /// A stream to an endpoint. Dropped before its end it is reset, and the endpoint knows that nobody waits.
 pub(in crate::proxy) struct Http2Link {
@@ -24,8 +25,8 @@ pub(in crate::proxy) struct Http2Link {
     went: usize,
     /// The response was read to its end.
     read: bool,
-    pub(in crate::proxy) bytes: Vec<u8>,
-    pub(in crate::proxy) fields: Vec<Field>,
+    /// The last head of the response.
+    pub(in crate::proxy) sheet: Sheet,
     _lease: Lease,
 }
 
@@ -34,6 +35,7 @@ impl Http2Link {
         response: ResponseFuture,
         send: SendStream<Bytes>,
         lease: Lease,
+        sheet: Sheet,
     ) -> Self {
         Self {
             response,
@@ -42,8 +44,7 @@ impl Http2Link {
             waiting: None,
             went: 0,
             read: false,
-            bytes: Vec::new(),
-            fields: Vec::new(),
+            sheet,
             _lease: lease,
         }
     }
@@ -117,7 +118,7 @@ impl Http2Link {
             }
         };
         let method = asked.method;
-        let read = read_response(&parts, ends, method, &mut self.fields, &mut self.bytes);
+        let read = read_response(&parts, ends, method, &mut self.sheet);
         let mut head = read.map_err(|fault| Unanswered::Broken(fault.detail()))?;
         if asked.upgrade && parts.status.is_success() {
             // RFC 8441 section 5: what HTTP/1 says by a 101.

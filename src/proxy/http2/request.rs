@@ -12,15 +12,15 @@ use http::{HeaderMap, Method as HttpMethod, Uri, request};
 
 use super::names::{is_new_each_time, name_of};
 use crate::proxy::http1::{
-    Authority, Field, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
+    Authority, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
 };
+use crate::proxy::sheets::Sheet;
 
 /// A request's head in normal form: what the reader of HTTP/1 made of it.
 #[derive(Debug)]
 pub(super) struct NormalRequest {
-    /// The bytes that spans point into.
-    pub(super) bytes: Vec<u8>,
-    pub(super) fields: Vec<Field>,
+    /// With the bytes that spans point into.
+    pub(super) sheet: Sheet,
     pub(super) head: RequestHead,
 }
 
@@ -33,25 +33,20 @@ pub(super) enum Bootstrap<'a> {
     WebSocket(&'a str),
 }
 
-/// Reads the head of a request; `ends` where no body follows it.
+/// Reads the head of a request, by way of `sheet`; `ends` where no body follows it.
 pub(in crate::proxy) fn read_request(
     parts: &request::Parts,
     ends: bool,
     bootstrap: Bootstrap<'_>,
     limits: &HeadLimits,
+    mut sheet: Sheet,
 ) -> Result<NormalRequest, RequestFault> {
-    let mut bytes = Vec::with_capacity(1024);
-    write_request(parts, ends, bootstrap, &mut bytes)?;
-    let mut fields = Vec::with_capacity(24);
-    let parsed = parse_request(&bytes, limits, &mut fields)?;
+    write_request(parts, ends, bootstrap, &mut sheet.bytes)?;
+    let parsed = parse_request(&sheet.bytes, limits, &mut sheet.fields)?;
     // It ends with an empty line, so it is whole unless it is too large.
     let (mut head, _) = parsed.ok_or(RequestFault::HeadTooLarge)?;
     head.version = Version::Http2;
-    Ok(NormalRequest {
-        bytes,
-        fields,
-        head,
-    })
+    Ok(NormalRequest { sheet, head })
 }
 
 fn write_request(

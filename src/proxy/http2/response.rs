@@ -7,18 +7,19 @@ use http::{HeaderMap, StatusCode, response};
 use super::names::name_of;
 use super::request::{Lines, Untranslatable, append};
 use crate::proxy::http1::{
-    AskedBy, Field, HeadLimits, Method, ResponseFault, ResponseHead, Version, parse_response,
+    AskedBy, HeadLimits, Method, ResponseFault, ResponseHead, Version, parse_response,
 };
+use crate::proxy::sheets::Sheet;
 
-/// Writes the head of an endpoint's response in normal form to `out`, and reads it. `ends` where no body
+/// Writes the head of an endpoint's response in normal form to `sheet`, and reads it. `ends` where no body
 /// follows it.
 pub(in crate::proxy) fn read_response(
     parts: &response::Parts,
     ends: bool,
     method: Method,
-    fields: &mut Vec<Field>,
-    out: &mut Vec<u8>,
+    sheet: &mut Sheet,
 ) -> Result<ResponseHead, ResponseFault> {
+    let out = &mut sheet.bytes;
     out.clear();
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(parts.status.as_str().as_bytes());
@@ -46,7 +47,7 @@ pub(in crate::proxy) fn read_response(
         method,
         upgrade: false,
     };
-    let parsed = parse_response(out, asked, &HeadLimits::RESPONSE, fields)?;
+    let parsed = parse_response(out, asked, &HeadLimits::RESPONSE, &mut sheet.fields)?;
     let (mut head, _) = parsed.ok_or(ResponseFault::HeadTooLarge)?;
     head.version = Version::Http2;
     Ok(head)
@@ -67,9 +68,9 @@ fn is_of_the_connection(name: &HeaderName) -> bool {
 
 /// The response for a client that speaks HTTP/2, of the head that `forward_response` wrote for it.
 pub(in crate::proxy) fn response_for_client(
-    head: Vec<u8>,
+    head: &[u8],
 ) -> Result<http::Response<()>, Untranslatable> {
-    let bytes = Bytes::from(head);
+    let bytes = Bytes::copy_from_slice(head);
     let mut lines = Lines::new(&bytes);
     let start = lines.start().unwrap_or_default();
     // `HTTP/1.1 200 OK`

@@ -23,6 +23,7 @@ use crate::proxy::http1::{
 };
 use crate::proxy::mirror::Copied;
 use crate::proxy::respond::Answer;
+use crate::proxy::sheets::Sheet;
 use crate::proxy::timer::Timer;
 use crate::proxy::worker::{Exchanging, Site, View};
 
@@ -100,7 +101,8 @@ impl Stream {
         let bootstrap = key.as_deref().map_or(Bootstrap::None, Bootstrap::WebSocket);
         // The body of a WebSocket's opening is the tunnel itself.
         let ends = self.caller.is_ended() || key.is_some();
-        let read = read_request(parts, ends, bootstrap, &limits);
+        let sheet = Sheet::new(&self.client.worker.sheets);
+        let read = read_request(parts, ends, bootstrap, &limits, sheet);
         let request = read.map_err(|fault| Answer::new(fault.status(), fault.detail()))?;
         Ok((request, key))
     }
@@ -132,8 +134,8 @@ impl Stream {
     ) -> Result<Chosen<'s>, Answer> {
         let asked = Request {
             head: &request.head,
-            buf: &request.bytes,
-            fields: &request.fields,
+            buf: &request.sheet.bytes,
+            fields: &request.sheet.fields,
             client: &self.client.told.borrow(),
             peer: self.client.peer.ip(),
         };
@@ -146,10 +148,11 @@ impl Stream {
         let chosen = self.destination(site, request);
         let chosen = chosen.inspect_err(|answer| self.count(answer))?;
         let choice = &chosen.backend;
-        let mut head = Vec::with_capacity(1024);
-        self.write_forward(site, request, chosen.filtered, &mut head);
+        let mut sheet = Sheet::new(&self.client.worker.sheets);
+        self.write_forward(site, request, chosen.filtered, &mut sheet.bytes);
+        let head = &sheet.bytes;
         let (client, worker) = (|| self.client.addresses, &self.client.worker);
-        let copied = Copied::new(chosen.filtered, view, worker, &request.head, &head, client);
+        let copied = Copied::new(chosen.filtered, view, worker, &request.head, head, client);
         let load_balancer = site.load_balancer();
         let limit = [choice.timeouts.request, asked.timeout]
             .into_iter()
@@ -169,7 +172,7 @@ impl Stream {
         let pool = &view.pools[choice.backend];
         let outbound = Outbound {
             protocol: pool.protocol,
-            head: &head,
+            head,
             chunked: request.head.body == RequestBody::Chunked,
             upgrade: task.upgrade,
         };
@@ -201,8 +204,8 @@ impl Stream {
         };
         forward_request(
             &request.head,
-            &request.bytes,
-            &request.fields,
+            &request.sheet.bytes,
+            &request.sheet.fields,
             &context,
             out,
         );
