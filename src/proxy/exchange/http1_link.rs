@@ -206,7 +206,7 @@ impl Http1Link {
         if fields.is_empty() {
             Then::End
         } else {
-            Then::Trailers(trailers(fields.iter()))
+            Then::Trailers(Box::new(trailers(fields.iter())))
         }
     }
 

@@ -89,7 +89,7 @@ impl Http2Link {
                 } else {
                     self.send.send_data(data, false)
                 };
-                sent.and_then(|()| self.send.send_trailers(trailers))
+                sent.and_then(|()| self.send.send_trailers(*trailers))
             }
         }
         .map_err(io::Error::other)
@@ -156,7 +156,7 @@ impl Http2Link {
                     data: Bytes::new(),
                     then: trailers.map_or(Then::End, |mut map| {
                         retain_trailers(&mut map);
-                        Then::Trailers(map)
+                        Then::Trailers(Box::new(map))
                     }),
                 }
             }

@@ -82,7 +82,7 @@ impl Requester {
                     data: Bytes::new(),
                     then: trailers.map_or(Then::End, |mut map| {
                         retain_trailers(&mut map);
-                        Then::Trailers(map)
+                        Then::Trailers(Box::new(map))
                     }),
                 }))
             }
@@ -276,10 +276,10 @@ fn hand_over(stream: &mut SendStream<Bytes>, piece: Piece) -> Result<(), CallerF
     match then {
         Then::More => stream.send_data(data, false),
         Then::End => stream.send_data(data, true),
-        Then::Trailers(trailers) if data.is_empty() => stream.send_trailers(trailers),
+        Then::Trailers(trailers) if data.is_empty() => stream.send_trailers(*trailers),
         Then::Trailers(trailers) => stream
             .send_data(data, false)
-            .and_then(|()| stream.send_trailers(trailers)),
+            .and_then(|()| stream.send_trailers(*trailers)),
     }
     .map_err(|_| CallerFault::Gone)
 }

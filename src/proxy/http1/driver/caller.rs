@@ -143,7 +143,7 @@ impl<'a> Http1Caller<'a> {
             let then = if fields.is_empty() {
                 Then::End
             } else {
-                Then::Trailers(trailers(fields.iter()))
+                Then::Trailers(Box::new(trailers(fields.iter())))
             };
             if self.state.request_is_open() {
                 on(self.state, Event::RequestBodyFinished);
