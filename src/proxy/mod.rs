@@ -25,6 +25,7 @@ pub mod retry_budget;
 pub mod rng;
 pub mod room;
 pub mod router;
+mod runners;
 #[cfg(test)]
 mod samples;
 pub mod sheets;

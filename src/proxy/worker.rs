@@ -19,7 +19,9 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::BufferPool;
+use super::http2::Job;
 use super::rng::Rng;
+use super::runners::Runners;
 use super::sheets::Sheets;
 use super::splice::PipePool;
 use super::stats::{Stats, WorkerStats};
@@ -67,6 +69,8 @@ pub struct Worker {
     pub(super) pipes: Rc<PipePool>,
     pub(super) timers: Timers,
     pub(super) sheets: Rc<Sheets>,
+    /// Those that serve requests of HTTP/2.
+    pub(super) runners: Rc<Runners<Job>>,
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
@@ -78,7 +82,7 @@ pub struct Worker {
     date: RefCell<(Option<Instant>, String)>,
 }
 
-/// How often idle connections to endpoints are looked at.
+/// How often idle connections to endpoints are looked at, and tasks without a job.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Worker {
@@ -99,6 +103,7 @@ impl Worker {
             pipes: Rc::default(),
             timers: Timers::default(),
             sheets: Rc::default(),
+            runners: Rc::default(),
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),
@@ -120,6 +125,7 @@ impl Worker {
                 _ = sweep.tick() => {
                     self.upstreams.borrow().sweep(Instant::now());
                     self.upstreams.borrow().stir();
+                    self.runners.sweep();
                     continue;
                 }
             };
