@@ -15,6 +15,7 @@ mod http2_early;
 mod http2_interim;
 mod http2_leaving;
 mod http2_retries;
+mod http2_reuse;
 mod http2_routes;
 mod http2_websocket;
 mod interim;

@@ -1,6 +1,5 @@
 //! What operators do with the CLI while requests are in flight, and the exit codes that scripts see.
 
-
 use crate::pair;
 use crate::status::{self, exit};
 use crate::support::backend::Gate;

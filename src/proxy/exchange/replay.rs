@@ -9,9 +9,11 @@ const KEPT: usize = 32 * 1024;
 /// The pieces of one body.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Replay {
-    kept: Vec<Piece>,
+    /// The first of what is kept: most bodies have one, which costs no list.
+    first: Option<Piece>,
+    more: Vec<Piece>,
     bytes: usize,
-    /// The next of `kept` that this attempt is given.
+    /// The next of those that this attempt is given.
     at: usize,
     /// A part was given away and not kept.
     lost: bool,
@@ -22,14 +24,28 @@ pub(in crate::proxy) struct Replay {
 impl Replay {
     /// The next piece that an earlier attempt was given, too.
     pub(in crate::proxy) fn next(&mut self) -> Option<Piece> {
-        let piece = self.kept.get(self.at)?.clone();
+        let piece = match self.at.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(at) => self.more.get(at),
+        };
+        let piece = piece?.clone();
         self.at += 1;
         Some(piece)
     }
 
+    fn count(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+
+    fn clear(&mut self) {
+        self.first = None;
+        self.more = Vec::new();
+        self.at = 0;
+    }
+
     /// Whether this attempt was given all that earlier ones were.
     pub(in crate::proxy) fn is_over(&self) -> bool {
-        self.at >= self.kept.len()
+        self.at >= self.count()
     }
 
     /// A piece that came, and that this attempt is given.
@@ -39,12 +55,15 @@ impl Replay {
         }
         self.bytes += piece.data.len();
         if self.bytes <= KEPT {
-            self.kept.push(piece.clone());
-            self.at = self.kept.len();
+            if self.first.is_none() {
+                self.first = Some(piece.clone());
+            } else {
+                self.more.push(piece.clone());
+            }
+            self.at = self.count();
         } else {
             self.lost = true;
-            self.kept = Vec::new();
-            self.at = 0;
+            self.clear();
         }
     }
 
@@ -62,8 +81,7 @@ impl Replay {
     pub(in crate::proxy) fn commit(&mut self) {
         self.committed = true;
         if self.is_over() {
-            self.kept = Vec::new();
-            self.at = 0;
+            self.clear();
         }
     }
 }
