@@ -256,7 +256,7 @@ fn read(stream: &mut TcpStream, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, boo
     let mut bytes = Vec::new();
     let mut piece = [0; 16 * 1024];
     stream
-        .set_read_timeout(Some(Duration::from_secs(3)))
+        .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     let _ = stream.flush();
     while !enough(&bytes) {
