@@ -56,6 +56,7 @@ fn a_fin_and_a_reset_are_told_apart() {
     let held = gate.clone();
     let server = Backend::start(move |_| vec![Step::Await(held.clone())]);
     let mut client = RawClient::sending(server.address, GET);
+    server.wait_for_requests(1);
     let (_, end) = client.read_to_end_within(Duration::from_millis(50));
     assert_eq!(end, End::Open);
     assert_eq!(server.in_flight(), 1);

@@ -203,7 +203,7 @@ fn a_silent_lastcall_is_asked_again() {
     let place = Place::new("silent");
     let listener = place.listen();
     let (said, outcome) = start(Options {
-        silence: Duration::from_millis(100),
+        silence: Duration::from_secs(2),
         ..options(&place.socket())
     });
     // Says that it holds, and then nothing, with the connection open.
@@ -221,13 +221,13 @@ fn heartbeats_keep_a_quiet_hold_on_its_connection() {
     let place = Place::new("heartbeats");
     let listener = place.listen();
     let (said, outcome) = start(Options {
-        silence: Duration::from_millis(400),
+        silence: Duration::from_secs(3),
         ..options(&place.socket())
     });
     let mut call = Call::accept(&listener).stream(&[&holding(10, 1)]);
     let begun = Instant::now();
     let beat = r#"{"type":"heartbeat","remainingMillis":9000}"#;
-    while begun.elapsed() < Duration::from_millis(1200) {
+    while begun.elapsed() < Duration::from_secs(4) {
         write!(call, "{:x}\r\n{beat}\n\r\n", beat.len() + 1).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -311,7 +311,7 @@ fn a_lastcall_that_holds_past_the_deadline_is_left_at_the_deadline() {
     let place = Place::new("late");
     let listener = place.listen();
     let (_said, outcome) = start(Options {
-        grace: Some(Duration::from_millis(300)),
+        grace: Some(Duration::from_secs(3)),
         ..options(&place.socket())
     });
     // Claims more time than the caller has, and never lets go.

@@ -26,8 +26,10 @@ pub mod retry_budget;
 pub mod rng;
 pub mod room;
 pub mod router;
+mod runners;
 #[cfg(test)]
 mod samples;
+pub mod sheets;
 pub mod sni;
 mod splice;
 pub mod stats;

@@ -19,7 +19,10 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::BufferPool;
+use super::http2::Job;
 use super::rng::Rng;
+use super::runners::Runners;
+use super::sheets::Sheets;
 use super::splice::PipePool;
 use super::stats::{Stats, WorkerStats};
 use super::timer::Timers;
@@ -65,6 +68,9 @@ pub struct Worker {
     pub(super) buffers: Rc<BufferPool>,
     pub(super) pipes: Rc<PipePool>,
     pub(super) timers: Timers,
+    pub(super) sheets: Rc<Sheets>,
+    /// Those that serve requests of HTTP/2.
+    pub(super) runners: Rc<Runners<Job>>,
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
@@ -76,7 +82,7 @@ pub struct Worker {
     date: RefCell<(Option<Instant>, String)>,
 }
 
-/// How often idle connections to endpoints are looked at.
+/// How often idle connections to endpoints are looked at, and tasks without a job.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Worker {
@@ -96,6 +102,8 @@ impl Worker {
             buffers: Rc::default(),
             pipes: Rc::default(),
             timers: Timers::default(),
+            sheets: Rc::default(),
+            runners: Rc::default(),
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),
@@ -117,6 +125,7 @@ impl Worker {
                 _ = sweep.tick() => {
                     self.upstreams.borrow().sweep(Instant::now());
                     self.upstreams.borrow().stir();
+                    self.runners.sweep();
                     continue;
                 }
             };

@@ -2,7 +2,7 @@
 //! the other tests show nothing.
 
 use crate::app::App;
-use crate::cluster::object;
+use crate::cluster::{LIMIT, object, wait_until};
 use crate::installation::{Mode, shared};
 use crate::objects::Wanted;
 
@@ -15,9 +15,13 @@ fn without_the_webhook_the_same_update_loses_requests() {
     };
     let app = App::deploy(&lastcall, "control", &wanted);
     // Law 8: what nothing holds is visible before it is lost.
-    let backend = object(&app.space.name, &["backend", "app"]).unwrap();
-    assert_eq!(backend["status"]["unprotected"], 4, "{backend}");
-    assert!(lastcall.metric("lastcall_unprotected_pods") >= 4.0);
+    wait_until("the pods to be counted as unprotected", LIMIT, || {
+        let backend = object(&app.space.name, &["backend", "app"])?;
+        let counted = lastcall.metric("lastcall_unprotected_pods") >= 4.0;
+        (backend["status"]["unprotected"] == 4 && counted)
+            .then_some(())
+            .ok_or(backend.to_string())
+    });
     let load = app.load();
     for _ in 0..2 {
         app.space.kubectl(&["rollout", "restart", "deployment/app"]);

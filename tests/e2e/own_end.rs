@@ -41,10 +41,7 @@ fn lastcalls_own_end_is_not_that_of_a_hold_in_http_get_mode() {
         life.and_then(Life::sigterm).ok_or("none yet")
     });
     let held = held.elapsed();
-    assert!(
-        held + Duration::from_secs(3) > SLEPT,
-        "stopped after {held:?}, with lastcall"
-    );
+    assert!(held > SLEPT / 2, "stopped after {held:?}, with lastcall");
     // Whoever comes next finds one replica that answers.
     let rollout = ["rollout", "status", "deployment/lastcall"];
     run(

@@ -181,7 +181,11 @@ fn a_rolling_update_ends_no_work_of_any_protocol_and_a_new_certificate_no_connec
     let roots = roots(&authority);
     let ports = [PORTS.https, PORTS.tls].map(|port| SocketAddr::new(app.address().ip(), port));
     for address in ports {
-        assert_eq!(shown(address, &roots), Ok(own.der()));
+        wait_until("the certificate", LIMIT, || {
+            (shown(address, &roots)? == own.der())
+                .then_some(())
+                .ok_or("another".to_owned())
+        });
     }
     let clients = Clients::start(app.address().ip(), PORTS, roots.clone());
     clients.wait_for_more(5);
@@ -213,8 +217,12 @@ fn without_the_webhook_the_same_update_loses_work_of_every_protocol() {
     let labels = ", lastcall.dev/drain: disabled";
     let app = deploy(&lastcall, "protocols-control", &own, labels);
     for name in ["web", "rpc", "raw"] {
-        let backend = object(&app.space.name, &["backend", name]).unwrap();
-        assert_eq!(backend["status"]["unprotected"], 4, "{backend}");
+        wait_until("the pods to be counted as unprotected", LIMIT, || {
+            let backend = object(&app.space.name, &["backend", name])?;
+            (backend["status"]["unprotected"] == 4)
+                .then_some(())
+                .ok_or(backend.to_string())
+        });
     }
     let clients = Clients::start(app.address().ip(), PORTS, roots(&authority));
     clients.wait_for_more(5);

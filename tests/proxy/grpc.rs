@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use crate::LIMIT;
 use crate::support::http2::{Client, read, request, upload};
-use crate::support::scripted::{Scripted, message, well};
+use crate::support::scripted::{Scripted, Stream, message, well};
 use crate::support::{Config, Lastcall, free_port};
 
 /// A call of gRPC.
@@ -34,6 +34,16 @@ async fn ended(client: &Client, call: Request<()>, content: &[u8]) -> (u16, Head
     (answer.status, answer.trailers.unwrap_or(answer.headers))
 }
 
+/// The next call that is none of those that were given up before it came.
+async fn last(server: &mut Scripted) -> Stream {
+    loop {
+        let stream = server.next().await;
+        if stream.path() == "/web/last" {
+            return stream;
+        }
+    }
+}
+
 const ROUTES: &str = "routes:
 - {matches: [{path: {value: /none}}], backends: [{name: none}]}
 - {matches: [{path: {value: /closed}}], backends: [{name: closed}]}
@@ -53,7 +63,7 @@ async fn every_error_of_lastcalls_own_has_a_grpc_status() {
         .endpoints("closed", &[closed])
         .backend("closed", "protocol: GRPC")
         .load_balancer("limits: {bodyBytes: 100, headerCount: 20}")
-        .load_balancer("timeouts: {requestBody: 200ms}")
+        .load_balancer("timeouts: {requestBody: 2s}")
         .load_balancer(ROUTES);
     let lastcall = Lastcall::start(config);
     let client = Client::connect(lastcall.address).await;
@@ -102,25 +112,24 @@ async fn every_error_of_lastcalls_own_has_a_grpc_status() {
         Some("4"),
         "a body that took too long"
     );
-    while server.at_hand().is_some() {}
-    let (response, mut body) = client.begin(call("/web", &[])).await;
+    let (response, mut body) = client.begin(call("/web/last", &[])).await;
     body.send_data(message(b"x"), true).unwrap();
-    server.next().await.refuse();
+    last(&mut server).await.refuse();
     let answer = read(response.await.unwrap()).await.unwrap();
     assert_eq!(answer.field("grpc-status"), Some("14"), "it was refused");
     // The control: the endpoint's own status is passed on.
-    let (response, mut body) = client.begin(call("/web", &[])).await;
+    let (response, mut body) = client.begin(call("/web/last", &[])).await;
     body.send_data(message(b"x"), true).unwrap();
-    let mut stream = server.next().await;
+    let mut stream = last(&mut server).await;
     let mut own = HeaderMap::new();
     own.insert("grpc-status", HeaderValue::from_static("5"));
     stream.begin(200).send_trailers(own.clone()).unwrap();
     let answer = read(response.await.unwrap()).await.unwrap();
     assert_eq!(answer.trailers, Some(own));
     // An endpoint that is no more.
-    let (response, mut body) = client.begin(call("/web", &[])).await;
+    let (response, mut body) = client.begin(call("/web/last", &[])).await;
     body.send_data(message(b"x"), true).unwrap();
-    let unanswered = server.next().await;
+    let unanswered = last(&mut server).await;
     drop(server);
     let answer = read(response.await.unwrap()).await.unwrap();
     assert_eq!(
@@ -137,10 +146,10 @@ async fn a_call_that_is_reset_ends_with_the_status_of_its_code() {
     let config = Config::new(&[server.address]).backend("web", "protocol: GRPC");
     let lastcall = Lastcall::start(config);
     let client = Client::connect(lastcall.address).await;
-    let begun = async |fields| {
+    let asked = async |fields| {
         let (response, mut body) = client.begin(call("/web", fields)).await;
         body.send_data(message(b"x"), true).unwrap();
-        response
+        [response]
     };
     for (code, status) in [
         (Reason::NO_ERROR, "13"),
@@ -149,12 +158,12 @@ async fn a_call_that_is_reset_ends_with_the_status_of_its_code() {
         (Reason::ENHANCE_YOUR_CALM, "8"),
         (Reason::INADEQUATE_SECURITY, "7"),
     ] {
-        let response = begun(&[]).await;
+        let [response] = asked(&[]).await;
         server.next().await.reset(code);
         let answer = read(response.await.unwrap()).await.unwrap();
         assert_eq!(answer.field("grpc-status"), Some(status), "{code:?}");
         // Between two messages.
-        let response = begun(&[]).await;
+        let [response] = asked(&[]).await;
         let mut stream = server.next().await;
         let mut reply = stream.begin(200);
         reply.send_data(message(b"one"), false).unwrap();
@@ -166,7 +175,7 @@ async fn a_call_that_is_reset_ends_with_the_status_of_its_code() {
         assert_eq!(trailers["grpc-status"], status, "{code:?}");
     }
     // One that does not come to its end in time, which the endpoint does not care for.
-    let response = begun(&[("grpc-timeout", "300m")]).await;
+    let [response] = asked(&[("grpc-timeout", "2S")]).await;
     let mut stream = server.next().await;
     let mut reply = stream.begin(200);
     reply.send_data(message(b"one"), false).unwrap();
@@ -204,7 +213,7 @@ async fn a_call_that_streams_both_ways_may_be_silent_and_an_upload_may_not() {
     let mut server = Scripted::start().await;
     let config = Config::new(&[server.address])
         .backend("web", "protocol: GRPC")
-        .load_balancer("timeouts: {requestBody: 300ms}");
+        .load_balancer("timeouts: {requestBody: 2s}");
     let lastcall = Lastcall::start(config);
     let client = Client::connect(lastcall.address).await;
     let (response, mut body) = client.begin(call("/watch", &[])).await;
@@ -238,7 +247,7 @@ async fn a_call_in_which_nobody_speaks_is_ended_in_time() {
     let mut server = Scripted::start().await;
     let config = Config::new(&[server.address])
         .backend("web", "protocol: GRPC")
-        .backend("web", "timeouts: {tunnelIdle: 300ms}");
+        .backend("web", "timeouts: {tunnelIdle: 2s}");
     let lastcall = Lastcall::start(config);
     let client = Client::connect(lastcall.address).await;
     let (response, mut body) = client.begin(call("/watch", &[])).await;

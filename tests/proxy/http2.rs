@@ -307,7 +307,7 @@ async fn lastcalls_own_end_takes_two_steps_and_finishes_what_was_begun() {
 async fn an_idle_connection_is_told_and_closed() {
     let server = Backend::echo();
     let lastcall =
-        Lastcall::start(Config::new(&[server.address]).load_balancer("timeouts: {idle: 300ms}"));
+        Lastcall::start(Config::new(&[server.address]).load_balancer("timeouts: {idle: 2s}"));
     let client = Client::connect(lastcall.address).await;
     assert_eq!(client.get("/").await.unwrap().status, 200);
     client.driver.await.unwrap().unwrap();
@@ -432,12 +432,12 @@ async fn a_call_of_grpc_is_answered_in_its_own_words() {
         (200, &HeaderValue::from_static("14"))
     );
     // Its own deadline holds here, too, and is passed on.
-    let (status, fields) = call(&client, "/never", &[("grpc-timeout", "100m")]).await;
+    let (status, fields) = call(&client, "/never", &[("grpc-timeout", "2S")]).await;
     assert_eq!(
         (status, &fields["grpc-status"]),
         (200, &HeaderValue::from_static("4"))
     );
-    assert_eq!(server.seen()[0].head.headers["grpc-timeout"], "100m");
+    assert_eq!(server.seen()[0].head.headers["grpc-timeout"], "2S");
     assert_eq!(server.seen()[0].head.headers["te"], "trailers");
 }
 

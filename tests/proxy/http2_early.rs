@@ -35,7 +35,7 @@ async fn a_stream_that_ends_after_its_answer_is_not_reset_and_the_endpoints_conn
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_never_ends_is_reset_without_an_error_in_the_end() {
     let server = Backend::echo();
-    let config = Config::new(&[server.address]).load_balancer("timeouts: {requestBody: 300ms}");
+    let config = Config::new(&[server.address]).load_balancer("timeouts: {requestBody: 2s}");
     let lastcall = Lastcall::start(config);
     let client = Client::connect(lastcall.address).await;
     let mut post = request(Method::POST, "/");

@@ -112,7 +112,7 @@ async fn a_client_of_http1_opens_one_at_an_endpoint_of_http2() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_end_clean_is_reset_on_the_other_side() {
     let mut server = Scripted::with_websockets().await;
-    let lastcall = before_http2(&server, "timeouts: {tunnelIdle: 500ms}");
+    let lastcall = before_http2(&server, "timeouts: {tunnelIdle: 1h}");
     // The endpoint breaks off.
     let (client, mut stream) = opened(&lastcall, &mut server).await;
     let mut down = stream.begin(200);
@@ -125,13 +125,14 @@ async fn what_does_not_end_clean_is_reset_on_the_other_side() {
     read_until(client, "\r\n\r\n").await.reset();
     assert!(stream.body.data().await.unwrap().unwrap_err().is_reset());
     // Nobody speaks.
-    let (client, mut stream) = opened(&lastcall, &mut server).await;
+    let short = before_http2(&server, "timeouts: {tunnelIdle: 1s}");
+    let (client, mut stream) = opened(&short, &mut server).await;
     let _down = stream.begin(200);
     let mut client = read_until(client, "\r\n\r\n").await;
     assert!(stream.body.data().await.unwrap().unwrap_err().is_reset());
     assert_eq!(blocking(move || client.read_to_end()).await.1, End::Reset);
-    lastcall.wait_for_in_flight(server.address, 0);
-    assert_eq!(lastcall.metric("lastcall_cuts_total"), Some(0.0));
+    short.wait_for_in_flight(server.address, 0);
+    assert_eq!(short.metric("lastcall_cuts_total"), Some(0.0));
     // It is cut.
     let (client, mut stream) = opened(&lastcall, &mut server).await;
     let _down = stream.begin(200);
@@ -229,7 +230,7 @@ async fn one_of_http2_on_both_sides_may_be_silent_for_longer_than_a_body() {
     let mut server = Scripted::with_websockets().await;
     let config = Config::new(&[server.address])
         .backend("web", "protocol: H2C")
-        .load_balancer("timeouts: {requestBody: 200ms}");
+        .load_balancer("timeouts: {requestBody: 2s}");
     let lastcall = Lastcall::start(config);
     let client = Client::connect(lastcall.address).await;
     // The control: a body that pauses as long is given up.

@@ -150,8 +150,8 @@ fn a_disabled_endpoint_is_cut_visibly_and_nothing_is_sent_twice() {
     for client in [&mut begun, &mut upgraded] {
         assert_eq!(client.read_to_end().1, End::Reset);
     }
-    assert_eq!(pair.lastcall.in_flight(pair.a.address), Some(0.0));
-    assert_eq!(pair.lastcall.metric("lastcall_cuts_total"), Some(4.0));
+    pair.lastcall.wait_for_in_flight(pair.a.address, 0);
+    pair.lastcall.wait_for_metric("lastcall_cuts_total", 4.0);
     // The two that went on, and nothing of what was cut.
     assert_eq!(
         (pair.a.seen().len(), pair.b.seen().len()),

@@ -16,6 +16,7 @@ mod http2_interim;
 mod http2_leaving;
 mod http2_lost;
 mod http2_retries;
+mod http2_reuse;
 mod http2_routes;
 mod http2_small;
 mod http2_websocket;

@@ -116,10 +116,7 @@ fn a_configuration_with_an_expression_that_is_none_changes_nothing_that_runs() {
     );
     lastcall.reload(bad);
     lastcall.wait_for_metric("lastcall_config_reloads_total{result=\"failed\"}", 1.0);
-    let log = lastcall.log();
-    assert!(
-        log.contains("spec.routes[0].matches[0].path.value") && log.contains("unclosed group"),
-        "{log}"
-    );
+    lastcall.wait_for_log("spec.routes[0].matches[0].path.value");
+    lastcall.wait_for_log("unclosed group");
     assert_eq!(answers(&lastcall, "GET /", ""), "web");
 }

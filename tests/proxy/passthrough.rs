@@ -207,7 +207,7 @@ fn what_the_client_sent_arrives_untouched_however_it_was_cut() {
 fn who_does_not_speak_tls_or_says_nothing_is_turned_away() {
     let server = RawServer::start();
     let config =
-        config(server.address, server.address).load_balancer("timeouts: {requestHead: 500ms}");
+        config(server.address, server.address).load_balancer("timeouts: {requestHead: 2s}");
     let lastcall = Lastcall::start(config);
     let decode_error = [21, 3, 3, 0, 2, 2, 50];
     let unrecognized_name = [21, 3, 3, 0, 2, 2, 112];

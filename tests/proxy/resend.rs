@@ -166,7 +166,7 @@ fn nothing_is_sent_for_a_client_that_was_told_it_took_too_long() {
     let server = Backend::start(|seen| backend::ok(&seen.body));
     let config = Config::new(&[server.address]).backend(
         "web",
-        "timeouts: {request: 1s, connect: 5s, backendIdle: 60s}",
+        "timeouts: {request: 3s, connect: 5s, backendIdle: 60s}",
     );
     let mut lastcall = Lastcall::start(config.clone());
     let mut client = RawClient::connect(lastcall.address);

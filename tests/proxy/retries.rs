@@ -1,11 +1,11 @@
 //! Law 7: a request of which nothing was sent can always be tried elsewhere; one that was sent only where
 //! that is safe. The judge is what the servers have seen.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use crate::support::backend::{self, Backend, Seen, Step};
 use crate::support::client::Answer;
-use crate::support::{Config, Lastcall, RawClient, wait_until};
+use crate::support::{Config, Lastcall, RawClient, free_port, wait_until};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -17,8 +17,7 @@ fn post(path: &str) -> String {
 
 /// An address where nobody listens.
 fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 /// How often each of the servers has seen a request for `path`.

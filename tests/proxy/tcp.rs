@@ -2,6 +2,7 @@
 //! endpoint takes a connection.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use crate::support::{Config, End, Lastcall, RawClient, RawServer, free_port, wait_until};
 
@@ -107,11 +108,11 @@ fn a_connection_on_which_nothing_happens_is_reset_and_one_that_is_used_is_not() 
     let server = RawServer::start();
     let config = Config::new(&[server.address])
         .tcp()
-        .backend("web", "timeouts: {tunnelIdle: 1s}");
+        .backend("web", "timeouts: {tunnelIdle: 4s}");
     let lastcall = Lastcall::start(config);
+    let begin = Instant::now();
     let (mut idle, mut at_server) = through(&lastcall, &server);
     let (mut used, mut used_at_server) = through(&lastcall, &server);
-    let begin = std::time::Instant::now();
     let end = loop {
         match idle.end_now() {
             End::Open => {}
@@ -119,9 +120,9 @@ fn a_connection_on_which_nothing_happens_is_reset_and_one_that_is_used_is_not() 
         }
         used.send("x");
         used_at_server.read_exactly(1);
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     };
-    assert!(begin.elapsed() >= std::time::Duration::from_millis(900));
+    assert!(begin.elapsed() >= Duration::from_millis(3900));
     assert_eq!(end, End::Reset);
     assert_eq!(at_server.read_to_end(), (Vec::new(), End::Reset));
     used.send("still here");

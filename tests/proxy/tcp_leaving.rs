@@ -146,7 +146,7 @@ fn lastcall_waits_at_its_own_end_for_connections_and_then_resets_them() {
     let server = RawServer::start();
     let config = Config::new(&[server.address])
         .tcp()
-        .flag("--shutdown-timeout=3s");
+        .flag("--shutdown-timeout=8s");
     let mut lastcall = Lastcall::start(config);
     let (mut ends, ends_at_server) = (RawClient::connect(lastcall.address), server.accept());
     let (mut stays, mut stays_at_server) = (RawClient::connect(lastcall.address), server.accept());

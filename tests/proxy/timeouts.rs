@@ -1,11 +1,11 @@
 //! Every time there is, each short here, with what it does not cover as its control.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{self, Backend, Gate, Step};
 use crate::support::client::Answer;
-use crate::support::{Config, End, Lastcall, RawClient};
+use crate::support::{Config, End, Lastcall, RawClient, free_port};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -19,7 +19,7 @@ fn serve(server: SocketAddr, clients: &str, servers: &str) -> Lastcall {
 #[test]
 fn a_head_that_comes_too_slowly_is_refused_however_steadily_it_comes() {
     let server = Backend::echo();
-    let lastcall = serve(server.address, "{requestHead: 800ms, idle: 10s}", "{}");
+    let lastcall = serve(server.address, "{requestHead: 2s, idle: 10s}", "{}");
     let mut stalls = RawClient::sending(lastcall.address, "GET / HTTP/1.1\r\nHo");
     let mut trickles = RawClient::connect(lastcall.address);
     let begin = Instant::now();
@@ -27,9 +27,9 @@ fn a_head_that_comes_too_slowly_is_refused_however_steadily_it_comes() {
         if trickles.end_now() != End::Open || trickles.try_send([byte]).is_err() {
             break;
         }
-        assert!(begin.elapsed() < Duration::from_secs(5), "it goes on");
+        assert!(begin.elapsed() < Duration::from_secs(10), "it goes on");
         // Far below a whole head in time, and never silent for long.
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(100));
     }
     for client in [&mut stalls, &mut trickles] {
         let (bytes, end) = client.read_to_end();
@@ -51,7 +51,7 @@ fn a_connection_without_a_request_is_closed_without_a_word() {
         "/slow" => backend::slow(&awaited, "slow"),
         _ => backend::ok("ok"),
     });
-    let lastcall = serve(server.address, "{idle: 800ms}", "{}");
+    let lastcall = serve(server.address, "{idle: 2s}", "{}");
     let mut busy = RawClient::sending(lastcall.address, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut silent = RawClient::connect(lastcall.address);
     let mut kept = RawClient::connect(lastcall.address);
@@ -68,7 +68,7 @@ fn a_connection_without_a_request_is_closed_without_a_word() {
 fn a_client_that_takes_nothing_holds_its_server_only_so_long() {
     const SIZE: usize = 30_000_000;
     let server = Backend::start(|_| backend::ok(vec![b'x'; SIZE]));
-    let lastcall = serve(server.address, "{write: 500ms}", "{}");
+    let lastcall = serve(server.address, "{write: 3s}", "{}");
     let mut stalls = RawClient::connect_with_small_buffers(lastcall.address);
     stalls.send(GET);
     lastcall.wait_for_in_flight(server.address, 1);
@@ -106,10 +106,7 @@ fn an_endpoint_that_does_not_accept_is_504_and_one_that_refuses_502() {
         (504, Some("1"))
     );
 
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let lastcall = serve(closed, "{}", "{connect: 300ms}");
     let answer = RawClient::connect(lastcall.address).ask(GET);
     assert_eq!(
@@ -136,7 +133,7 @@ fn a_server_that_does_not_answer_in_time_is_504_and_asked_only_once() {
         // Reads until its connection ends.
         _ => vec![Step::Echo],
     });
-    let lastcall = serve(server.address, "{}", "{responseHead: 700ms}");
+    let lastcall = serve(server.address, "{}", "{responseHead: 2s}");
     let mut begun = RawClient::sending(lastcall.address, "GET /begun HTTP/1.1\r\nHost: a\r\n\r\n");
     begun.read_until("hello");
     let mut client = RawClient::connect(lastcall.address);
@@ -167,7 +164,7 @@ fn a_request_that_takes_too_long_as_a_whole_is_504_or_cut() {
         "/never" => vec![Step::Echo],
         _ => backend::ok("in time"),
     });
-    let lastcall = serve(server.address, "{}", "{request: 800ms}");
+    let lastcall = serve(server.address, "{}", "{request: 2s}");
     let mut begun = RawClient::sending(lastcall.address, "GET /begun HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut client = RawClient::connect(lastcall.address);
     assert_eq!(
@@ -227,7 +224,7 @@ fn a_servers_own_word_on_how_long_it_keeps_a_connection_is_kept_with_a_margin() 
     one.wait_for_open_connections(0);
     two.wait_for_open_connections(0);
     assert!(
-        answered.elapsed() < Duration::from_secs(4),
+        answered.elapsed() < Duration::from_secs(20),
         "{:?}",
         answered.elapsed()
     );

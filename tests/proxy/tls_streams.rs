@@ -321,7 +321,7 @@ fn what_is_no_handshake_is_turned_away() {
     let server = RawServer::start();
     let own = authority.issue(&["shop.test"]);
     let config = ending(&own, ", minVersion: TLS1.3", &[server.address])
-        .load_balancer("timeouts: {requestHead: 300ms}");
+        .load_balancer("timeouts: {requestHead: 2s}");
     let lastcall = Lastcall::start(config);
     // HTTP in clear text, nothing at all, and half of a hello.
     for sent in [

@@ -11,19 +11,6 @@ fn server(issued: &Issued) -> TlsServer {
     TlsServer::start(issued, ANSWER, Ending::No)
 }
 
-/// Waits until the log does, which is written behind.
-#[track_caller]
-fn says(lastcall: &Lastcall, words: &str) {
-    wait_until(words, LIMIT, || {
-        let log = lastcall.log();
-        if log.contains(words) {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
-}
-
 /// Endpoints that speak TLS and are believed by this authority.
 fn config(servers: &[&TlsServer], authority: &Authority) -> Config {
     let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
@@ -109,7 +96,7 @@ fn who_cannot_prove_to_be_the_endpoint_gets_nothing() {
             lastcall.metric("lastcall_upstream_connect_failures_total"),
             Some(1.0)
         );
-        says(&lastcall, "TLS handshake with an endpoint failed");
+        lastcall.wait_for_log("TLS handshake with an endpoint failed");
     }
 }
 
@@ -162,7 +149,7 @@ fn a_backend_whose_authority_is_not_known_is_sent_nothing() {
         );
     let mut lastcall = Lastcall::start(config.clone());
     assert_eq!(RawClient::connect(lastcall.address).ask(GET).status(), 502);
-    says(&lastcall, "there is no folder backends");
+    lastcall.wait_for_log("there is no folder backends");
     lastcall.reload(config.secret("backends/ca.crt", &authority.pem));
     let address = lastcall.address;
     wait_until("the authority", LIMIT, || {

@@ -256,13 +256,14 @@ fn read(stream: &mut TcpStream, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, boo
     let mut bytes = Vec::new();
     let mut piece = [0; 16 * 1024];
     stream
-        .set_read_timeout(Some(Duration::from_secs(3)))
+        .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     let _ = stream.flush();
     while !enough(&bytes) {
         match stream.read(&mut piece) {
             Ok(0) => return (bytes, true),
             Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return (bytes, error.kind() == std::io::ErrorKind::ConnectionReset),
         }
     }

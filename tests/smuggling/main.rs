@@ -31,7 +31,7 @@ use support::{Config, Lastcall};
 /// Lastcall with one worker: all clients' requests take the same connections to the server.
 fn before(server: &Server) -> Lastcall {
     let config = Config::new(&[server.address])
-        .load_balancer("timeouts: {requestHead: 500ms, requestBody: 500ms}")
+        .load_balancer("timeouts: {requestHead: 2s, requestBody: 2s}")
         .flag("--workers=1");
     Lastcall::start(config)
 }

@@ -30,7 +30,7 @@ impl Naive {
         let address = listener.local_addr().unwrap();
         let upstream = TcpStream::connect(server).unwrap();
         upstream
-            .set_read_timeout(Some(Duration::from_millis(500)))
+            .set_read_timeout(Some(Duration::from_secs(6)))
             .unwrap();
         let upstream = Arc::new(Mutex::new(upstream));
         std::thread::spawn(move || {

@@ -1,7 +1,5 @@
 //! What operators do with the CLI while requests are in flight, and the exit codes that scripts see.
 
-use std::time::Duration;
-
 use crate::pair;
 use crate::status::{self, exit};
 use crate::support::backend::Gate;
@@ -197,15 +195,11 @@ fn a_wait_for_a_drain_outlives_a_restart_of_lastcall() {
     scene.lastcall.start_again();
     let (code, said) = exit(&draining.join().unwrap());
     assert_eq!(code, 0, "{said}");
-    wait_until(
-        "the drain to be known again",
-        Duration::from_secs(5),
-        || {
-            let endpoint = status::endpoint(&scene.lastcall, scene.servers[0].address);
-            (endpoint["adminState"] == "Draining")
-                .then_some(())
-                .ok_or(endpoint)
-        },
-    );
+    wait_until("the drain to be known again", status::LIMIT, || {
+        let endpoint = status::endpoint(&scene.lastcall, scene.servers[0].address);
+        (endpoint["adminState"] == "Draining")
+            .then_some(())
+            .ok_or(endpoint)
+    });
     scene.gate.open();
 }

@@ -193,10 +193,13 @@ fn a_thousand_slow_heads_get_their_408_and_disturb_nobody() {
     let answers = trickle(&mut slow);
     let beside = load.end();
     println!(
-        "99 % of {} quick requests took less than {:?} alone, of {} beside {count} slow heads {:?}",
+        "half and 99 % of {} quick requests took less than {:?} and {:?} alone, of {} beside {count} slow heads {:?} \
+         and {:?}",
         alone.sent,
+        alone.percentile(50),
         alone.percentile(99),
         beside.sent,
+        beside.percentile(50),
         beside.percentile(99)
     );
     for answer in answers {
@@ -209,6 +212,7 @@ fn a_thousand_slow_heads_get_their_408_and_disturb_nobody() {
     }
     alone.nothing_failed();
     beside.nothing_failed();
-    let bound = alone.percentile(99) * 5 + Duration::from_millis(250);
-    assert!(beside.percentile(99) < bound, "{:?}", beside.percentile(99));
+    // Half of them: a machine that stands still for a moment makes the slowest as slow as it likes.
+    let bound = alone.percentile(50) * 5 + Duration::from_millis(50);
+    assert!(beside.percentile(50) < bound, "{:?}", beside.percentile(50));
 }

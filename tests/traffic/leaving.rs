@@ -86,7 +86,7 @@ fn an_endpoint_taken_out_of_the_file_drains() {
         let endpoint = status::endpoint(&scene.lastcall, first);
         endpoint.is_null().then_some(()).ok_or(endpoint)
     });
-    assert!(scene.lastcall.log().contains("drain completed"));
+    scene.lastcall.wait_for_log("drain completed");
     assert_eq!(scene.lastcall.count("lastcall_cuts_total"), Some(0));
     assert_eq!(scene.reached_first(), 0);
 }

@@ -1,7 +1,8 @@
-//! What HTTP/2 costs at least with a library: clients speak HTTP/2 by prior knowledge, the backend HTTP/1.1. No
-//! routes, no gates, no counters, no care for errors; one thread, a pool of connections, and the fields that all
-//! proxies of the benchmark send. `floor h2|hyper LISTEN BACKEND`.
+//! What HTTP/2 costs at least with a library: clients speak HTTP/2 by prior knowledge, the backend HTTP/1.1, and for
+//! gRPC HTTP/2, too. No routes, no gates, no counters, no care for errors; one thread, a pool of connections, and the
+//! fields that all proxies of the benchmark send. `floor h2|hyper|grpc LISTEN BACKEND`.
 
+mod grpc;
 mod upstream;
 
 use std::convert::Infallible;
@@ -36,7 +37,7 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         [way, listen, backend] => run(way, listen.parse()?, backend.parse()?),
-        _ => bail!("usage: floor h2|hyper LISTEN BACKEND"),
+        _ => bail!("usage: floor h2|hyper|grpc LISTEN BACKEND"),
     }
 }
 
@@ -55,6 +56,9 @@ fn run(way: &str, listen: SocketAddr, backend: SocketAddr) -> anyhow::Result<()>
         .enable_all()
         .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
+        if way == "grpc" {
+            return grpc::run(listen, backend).await;
+        }
         let listener = TcpListener::bind(listen).await?;
         let pool = Rc::new(Pool::new(backend));
         loop {
@@ -64,7 +68,7 @@ fn run(way: &str, listen: SocketAddr, backend: SocketAddr) -> anyhow::Result<()>
             match way {
                 "h2" => drop(spawn_local(by_h2(stream, pool))),
                 "hyper" => drop(spawn_local(by_hyper(stream, pool))),
-                other => bail!("{other} is neither h2 nor hyper"),
+                other => bail!("{other} is none of h2, hyper and grpc"),
             }
         }
     })

@@ -2,6 +2,7 @@
 //! counters. benches/floor is the program.
 
 use super::{Launch, Library, Setting, built, told};
+use crate::work::Speaks;
 
 const PROGRAM: &str = "floor/release/floor";
 
@@ -16,10 +17,11 @@ pub fn version(library: Library) -> anyhow::Result<String> {
 
 pub fn configure(setting: &Setting<'_>, library: Library) -> anyhow::Result<Launch> {
     let (address, backend) = (setting.address.to_string(), setting.backend.to_string());
-    Ok(Launch::new(
-        built(PROGRAM)?,
-        &[name(library), &address, &backend],
-    ))
+    let way = match setting.work.speaks {
+        Speaks::Grpc => "grpc",
+        _ => name(library),
+    };
+    Ok(Launch::new(built(PROGRAM)?, &[way, &address, &backend]))
 }
 
 fn name(library: Library) -> &'static str {

@@ -181,7 +181,8 @@ impl Proxy {
             Proxy::Haproxy { bare: true } | Proxy::Nginx { bare: true } => {
                 only(work.ask == Ask::Small && work.speaks == Speaks::Http)
             }
-            Proxy::Floor(_) => only(work.speaks == Speaks::Http2),
+            Proxy::Floor(Library::H2) => only(matches!(work.speaks, Speaks::Http2 | Speaks::Grpc)),
+            Proxy::Floor(Library::Hyper) => only(work.speaks == Speaks::Http2),
             Proxy::Pingora => pingora::part(work),
             Proxy::Nginx { bare: false } => nginx::part(work),
             Proxy::Lastcall | Proxy::Haproxy { bare: false } | Proxy::Envoy => Part::Takes,

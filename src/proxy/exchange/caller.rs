@@ -33,22 +33,22 @@ pub(in crate::proxy) trait Caller {
     fn give_up_body(&mut self);
 
     /// Sends an interim response, as `forward_response` wrote it.
-    fn interim(&mut self, head: Vec<u8>) -> Result<(), CallerFault>;
+    fn interim(&mut self, head: &[u8]) -> Result<(), CallerFault>;
 
     /// Tells the client to send its body, by a 100 as `forward_response` wrote it; not where it was told before.
-    fn proceed(&mut self, head: Vec<u8>) -> Result<(), CallerFault>;
+    fn proceed(&mut self, head: &[u8]) -> Result<(), CallerFault>;
 
     /// Whether the client was told to send its body, in this attempt or an earlier one.
     fn is_continued(&self) -> bool;
 
     /// Says that a `WebSocket` is open, as `forward_response` wrote it: what is read and sent from here on is its
     /// bytes, and the end of each direction its closing.
-    fn switch(&mut self, head: Vec<u8>) -> Result<(), CallerFault>;
+    fn switch(&mut self, head: &[u8]) -> Result<(), CallerFault>;
 
     /// Begins the response, as `forward_response` wrote its head; `ends` where it has no body.
     fn begin(
         &mut self,
-        head: Vec<u8>,
+        head: &[u8],
         framing: ResponseFraming,
         ends: bool,
     ) -> Result<(), CallerFault>;

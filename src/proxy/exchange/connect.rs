@@ -12,6 +12,7 @@ use crate::proxy::buffer::Buffer;
 use crate::proxy::http2::{Place, request_for_endpoint};
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
+use crate::proxy::sheets::Sheet;
 use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
@@ -120,7 +121,13 @@ async fn negotiated(
 fn http1(worker: &Worker, stream: Transport, outbound: &Outbound<'_>, told: Told) -> Link {
     let buffer = Buffer::new(&worker.buffers);
     let client = told.map(|(_, client)| client);
-    let link = Http1Link::new(stream, buffer, outbound.head, outbound.chunked, client);
+    let sheet = Sheet::new(&worker.sheets);
+    let link = Http1Link::new(
+        (stream, buffer, sheet),
+        outbound.head,
+        outbound.chunked,
+        client,
+    );
     Link::Http1(Box::new(link))
 }
 
@@ -175,7 +182,8 @@ fn stream(
     let kept = place.kept;
     let sent = place.send(request, ends).ok();
     Ok(sent.map(|(response, send, lease)| {
-        let link = Link::Http2(Box::new(Http2Link::new(response, send, lease)));
-        (link, kept)
+        let sheet = Sheet::new(&worker.sheets);
+        let link = Http2Link::new(response, send, lease, sheet);
+        (Link::Http2(Box::new(link)), kept)
     }))
 }

@@ -8,6 +8,7 @@ use crate::proxy::attempts::{Failure, Unanswered};
 use crate::proxy::http1::{
     AskedBy, ResponseContext, ResponseFraming, ResponseHead, Version, forward_response,
 };
+use crate::proxy::sheets::Sheet;
 
 /// Interim responses to one request; more is no backend's honest doing.
 const MAX_INTERIM: u32 = 32;
@@ -79,11 +80,11 @@ impl<C: Caller> Exchange<'_, C> {
         }
         let is_continue = head.status == 100;
         if !is_continue {
-            let text = self.head(head, ResponseFraming::None);
-            self.caller.interim(text)?;
+            let head = self.head(head, ResponseFraming::None);
+            self.caller.interim(&head.bytes)?;
         } else if self.task.head.expects_continue {
-            let text = self.head(head, ResponseFraming::None);
-            self.caller.proceed(text)?;
+            let head = self.head(head, ResponseFraming::None);
+            self.caller.proceed(&head.bytes)?;
             if self.upload == Upload::Waiting {
                 self.upload = Upload::Reading;
                 self.upload_moved = self.now;
@@ -99,8 +100,7 @@ impl<C: Caller> Exchange<'_, C> {
     pub(super) fn continue_ourselves(&mut self) -> Result<(), Failure> {
         self.upload = Upload::Reading;
         self.upload_moved = self.now;
-        let text = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
-        Ok(self.caller.proceed(text)?)
+        Ok(self.caller.proceed(b"HTTP/1.1 100 Continue\r\n\r\n")?)
     }
 
     /// The final head is here.
@@ -117,7 +117,7 @@ impl<C: Caller> Exchange<'_, C> {
             let ends = link.is_read();
             self.download = if ends { Download::Rest } else { Download::Body };
             self.worker.count_response(head.status);
-            self.caller.begin(text, framing, ends)?;
+            self.caller.begin(&text.bytes, framing, ends)?;
         }
         Ok(())
     }
@@ -140,8 +140,9 @@ impl<C: Caller> Exchange<'_, C> {
             }
             head.status = 200;
         }
-        let mut text = self.head(&head, ResponseFraming::None);
+        let mut sheet = self.head(&head, ResponseFraming::None);
         if let (false, Some(accept)) = (to_http2, self.task.accept) {
+            let text = &mut sheet.bytes;
             text.truncate(text.len() - 2);
             text.extend_from_slice(b"Upgrade: websocket\r\nSec-WebSocket-Accept: ");
             text.extend_from_slice(accept.as_bytes());
@@ -152,13 +153,13 @@ impl<C: Caller> Exchange<'_, C> {
         }
         self.worker.count_response(101);
         self.download = Download::Switched;
-        Ok(self.caller.switch(text)?)
+        Ok(self.caller.switch(&sheet.bytes)?)
     }
 
     /// The head of the response as the client gets it.
-    fn head(&self, head: &ResponseHead, framing: ResponseFraming) -> Vec<u8> {
+    fn head(&self, head: &ResponseHead, framing: ResponseFraming) -> Sheet {
         let (bytes, fields) = self.link.as_ref().map(Link::head_parts).unwrap_or_default();
-        let mut text = Vec::with_capacity(512);
+        let mut sheet = Sheet::new(&self.worker.sheets);
         self.worker.with_date(self.now, |date| {
             let context = ResponseContext {
                 client: self.caller.version(),
@@ -167,9 +168,9 @@ impl<C: Caller> Exchange<'_, C> {
                 date,
                 edits: self.task.edits,
             };
-            forward_response(head, bytes, fields, &context, &mut text);
+            forward_response(head, bytes, fields, &context, &mut sheet.bytes);
         });
-        text
+        sheet
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {

@@ -18,6 +18,7 @@ use crate::proxy::http1::{
 };
 use crate::proxy::http2::trailers;
 use crate::proxy::proxy_protocol::Addresses;
+use crate::proxy::sheets::Sheet;
 use crate::proxy::transport::Transport;
 use crate::proxy::upstream::Upstream;
 
@@ -31,7 +32,8 @@ pub(in crate::proxy) struct Http1Link {
     data: Bytes,
     /// The request's body goes out in chunks.
     chunked: bool,
-    pub(in crate::proxy) fields: Vec<Field>,
+    /// The fields of the response's last head; its bytes are with `out` meanwhile.
+    pub(in crate::proxy) sheet: Sheet,
     decoder: BodyDecoder,
     /// Bytes of the head that `fields` point into.
     head_bytes: usize,
@@ -54,13 +56,13 @@ enum Tunnel {
 impl Http1Link {
     /// `head` is that of the request, `chunked` says how its body goes.
     pub(in crate::proxy) fn new(
-        stream: Transport,
-        buffer: Buffer,
+        (stream, buffer, mut sheet): (Transport, Buffer, Sheet),
         head: &[u8],
         chunked: bool,
         client: Option<Addresses>,
     ) -> Self {
         let mut out = Outgoing::default();
+        out.front = std::mem::take(&mut sheet.bytes);
         out.front.extend_from_slice(head);
         Self {
             stream,
@@ -68,7 +70,7 @@ impl Http1Link {
             out,
             data: Bytes::new(),
             chunked,
-            fields: Vec::new(),
+            sheet,
             decoder: BodyDecoder::from(ResponseBody::None),
             head_bytes: 0,
             client,
@@ -130,8 +132,9 @@ impl Http1Link {
         loop {
             if !empty {
                 let bytes = self.buffer.filled();
-                let parsed = parse_response(bytes, asked, &HeadLimits::RESPONSE, &mut self.fields)
-                    .map_err(|fault| Unanswered::Broken(fault.detail()))?;
+                let parsed =
+                    parse_response(bytes, asked, &HeadLimits::RESPONSE, &mut self.sheet.fields)
+                        .map_err(|fault| Unanswered::Broken(fault.detail()))?;
                 if let Some((head, length)) = parsed {
                     self.head_bytes = length;
                     self.kept = Some(Kept {
@@ -204,7 +207,7 @@ impl Http1Link {
         if fields.is_empty() {
             Then::End
         } else {
-            Then::Trailers(trailers(fields.iter()))
+            Then::Trailers(Box::new(trailers(fields.iter())))
         }
     }
 
@@ -215,7 +218,8 @@ impl Http1Link {
 
     /// Returns the connection to the endpoint's pool, where it can be used again: the request was sent and the
     /// response read, each to its end. `ours` is how long it is kept at the most.
-    pub(in crate::proxy) fn keep(self, upstream: &Upstream, ours: Duration, now: Instant) {
+    pub(in crate::proxy) fn keep(mut self, upstream: &Upstream, ours: Duration, now: Instant) {
+        self.sheet.bytes = std::mem::take(&mut self.out.front);
         let Some(kept) = self.kept else { return };
         let end = UpstreamEnd {
             request_sent: true,
@@ -233,7 +237,7 @@ impl Http1Link {
     pub(in crate::proxy) fn says(&self, name: &[u8], value: &[u8]) -> bool {
         let bytes = self.buffer.filled();
         let named = |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name);
-        let mut named = self.fields.iter().filter(named);
+        let mut named = self.sheet.fields.iter().filter(named);
         let said = named.next().map(|field| field.value.of(bytes));
         said == Some(value) && named.next().is_none()
     }

@@ -9,8 +9,9 @@ use h2::{Reason, RecvStream, SendStream};
 
 use super::piece::{Piece, Then};
 use crate::proxy::attempts::{Truncated, Unanswered};
-use crate::proxy::http1::{AskedBy, Field, ResponseBody, ResponseHead, is_trailer};
+use crate::proxy::http1::{AskedBy, ResponseBody, ResponseHead, is_trailer};
 use crate::proxy::http2::{Lease, read_response};
+use crate::proxy::sheets::Sheet;
 
 /// A stream to an endpoint. Dropped before its end it is reset, and the endpoint knows that nobody waits.
 pub(in crate::proxy) struct Http2Link {
@@ -23,8 +24,8 @@ pub(in crate::proxy) struct Http2Link {
     went: usize,
     /// The response was read to its end.
     read: bool,
-    pub(in crate::proxy) bytes: Vec<u8>,
-    pub(in crate::proxy) fields: Vec<Field>,
+    /// The last head of the response.
+    pub(in crate::proxy) sheet: Sheet,
     lease: Lease,
 }
 
@@ -33,6 +34,7 @@ impl Http2Link {
         response: ResponseFuture,
         send: SendStream<Bytes>,
         lease: Lease,
+        sheet: Sheet,
     ) -> Self {
         Self {
             response,
@@ -41,8 +43,7 @@ impl Http2Link {
             waiting: None,
             went: 0,
             read: false,
-            bytes: Vec::new(),
-            fields: Vec::new(),
+            sheet,
             lease,
         }
     }
@@ -87,7 +88,7 @@ impl Http2Link {
                 } else {
                     self.send.send_data(data, false)
                 };
-                sent.and_then(|()| self.send.send_trailers(trailers))
+                sent.and_then(|()| self.send.send_trailers(*trailers))
             }
         }
         .map_err(io::Error::other)
@@ -122,7 +123,7 @@ impl Http2Link {
         };
         self.lease.note_heard();
         let method = asked.method;
-        let read = read_response(&parts, ends, method, &mut self.fields, &mut self.bytes);
+        let read = read_response(&parts, ends, method, &mut self.sheet);
         let mut head = read.map_err(|fault| Unanswered::Broken(fault.detail()))?;
         if asked.upgrade && parts.status.is_success() {
             // RFC 8441 section 5: what HTTP/1 says by a 101.
@@ -168,7 +169,7 @@ impl Http2Link {
                     data: Bytes::new(),
                     then: trailers.map_or(Then::End, |mut map| {
                         retain_trailers(&mut map);
-                        Then::Trailers(map)
+                        Then::Trailers(Box::new(map))
                     }),
                 }
             }

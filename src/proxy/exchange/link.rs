@@ -56,8 +56,8 @@ impl Link {
     /// The last head's bytes and fields.
     pub(in crate::proxy) fn head_parts(&self) -> (&[u8], &[Field]) {
         match self {
-            Self::Http1(link) => (link.head_bytes(), &link.fields),
-            Self::Http2(link) => (&link.bytes, &link.fields),
+            Self::Http1(link) => (link.head_bytes(), &link.sheet.fields),
+            Self::Http2(link) => (&link.sheet.bytes, &link.sheet.fields),
         }
     }
 

@@ -19,8 +19,8 @@ pub(in crate::proxy) enum Then {
     More,
     /// Nothing: the body is whole.
     End,
-    /// Trailers; with them the body is whole.
-    Trailers(HeaderMap),
+    /// Trailers; with them the body is whole. Boxed: most pieces have none, and they are moved about.
+    Trailers(Box<HeaderMap>),
 }
 
 impl Piece {

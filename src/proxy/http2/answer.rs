@@ -10,6 +10,7 @@ use super::stream::Stream;
 use crate::proxy::exchange::{Caller, Piece, Then};
 use crate::proxy::grpc;
 use crate::proxy::respond::Answer;
+use crate::proxy::sheets::Sheet;
 
 impl Stream {
     /// Sends a response of our own in place of an endpoint's.
@@ -19,11 +20,12 @@ impl Stream {
             return;
         }
         self.client.worker.count_response(answer.status);
-        let mut text = Vec::with_capacity(512);
-        answer.write(true, false, &mut text);
-        let end = memchr::memmem::find(&text, b"\r\n\r\n").map_or(text.len(), |at| at + 4);
-        let content = Bytes::from(text.split_off(end));
-        let Ok(response) = response_for_client(text) else {
+        let mut sheet = Sheet::new(&self.client.worker.sheets);
+        answer.write(true, false, &mut sheet.bytes);
+        let text = &sheet.bytes;
+        let end = memchr::memmem::find(text, b"\r\n\r\n").map_or(text.len(), |at| at + 4);
+        let content = Bytes::copy_from_slice(&text[end..]);
+        let Ok(response) = response_for_client(&text[..end]) else {
             return self.caller.reset(Reason::INTERNAL_ERROR);
         };
         let ends = self.no_body || content.is_empty();

@@ -79,8 +79,11 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get() - 1);
-        self.0.idle_since.set(Instant::now());
+        let streams = self.0.streams.get() - 1;
+        self.0.streams.set(streams);
+        if streams == 0 {
+            self.0.idle_since.set(Instant::now());
+        }
     }
 }
 

@@ -10,16 +10,17 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method as HttpMethod, Uri, request};
 
+use super::names::{is_new_each_time, name_of};
 use crate::proxy::http1::{
-    Authority, Field, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
+    Authority, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
 };
+use crate::proxy::sheets::Sheet;
 
 /// A request's head in normal form: what the reader of HTTP/1 made of it.
 #[derive(Debug)]
 pub(super) struct NormalRequest {
-    /// The bytes that spans point into.
-    pub(super) bytes: Vec<u8>,
-    pub(super) fields: Vec<Field>,
+    /// With the bytes that spans point into.
+    pub(super) sheet: Sheet,
     pub(super) head: RequestHead,
 }
 
@@ -32,25 +33,20 @@ pub(super) enum Bootstrap<'a> {
     WebSocket(&'a str),
 }
 
-/// Reads the head of a request; `ends` where no body follows it.
+/// Reads the head of a request, by way of `sheet`; `ends` where no body follows it.
 pub(in crate::proxy) fn read_request(
     parts: &request::Parts,
     ends: bool,
     bootstrap: Bootstrap<'_>,
     limits: &HeadLimits,
+    mut sheet: Sheet,
 ) -> Result<NormalRequest, RequestFault> {
-    let mut bytes = Vec::with_capacity(1024);
-    write_request(parts, ends, bootstrap, &mut bytes)?;
-    let mut fields = Vec::with_capacity(24);
-    let parsed = parse_request(&bytes, limits, &mut fields)?;
+    write_request(parts, ends, bootstrap, &mut sheet.bytes)?;
+    let parsed = parse_request(&sheet.bytes, limits, &mut sheet.fields)?;
     // It ends with an empty line, so it is whole unless it is too large.
     let (mut head, _) = parsed.ok_or(RequestFault::HeadTooLarge)?;
     head.version = Version::Http2;
-    Ok(NormalRequest {
-        bytes,
-        fields,
-        head,
-    })
+    Ok(NormalRequest { sheet, head })
 }
 
 fn write_request(
@@ -190,19 +186,16 @@ pub(in crate::proxy) fn request_for_endpoint(
     };
     let mut method = HttpMethod::from_bytes(method).map_err(|_| Untranslatable("its method"))?;
     let target = bytes.slice_ref(target);
-    let mut headers = HeaderMap::with_capacity(24);
+    let mut headers = HeaderMap::with_capacity(lines.fields());
     let (mut authority, mut protocol) = (None, None);
     for (name, value) in lines {
-        // In lower case, as HTTP/2 wants it.
-        let name = HeaderName::from_bytes(name).map_err(|_| Untranslatable("a name"))?;
+        let name = name_of(name).map_err(|_| Untranslatable("a name"))?;
         match name {
             header::HOST => authority = Some(value),
             header::UPGRADE => protocol = Some(value),
             // Said by the connection itself, or by the frames.
             header::CONNECTION | header::TRANSFER_ENCODING => {}
-            name => {
-                headers.append(name, value_of(value)?);
-            }
+            name => append(name, value, &mut headers)?,
         }
     }
     let mut uri = http::uri::Parts::default();
@@ -229,8 +222,18 @@ pub(in crate::proxy) fn request_for_endpoint(
     Ok(request)
 }
 
-pub(in crate::proxy) fn value_of(value: Bytes) -> Result<HeaderValue, Untranslatable> {
-    HeaderValue::from_maybe_shared(value).map_err(|_| Untranslatable("a value"))
+/// Adds a field to those that a message goes out with.
+pub(super) fn append(
+    name: HeaderName,
+    value: Bytes,
+    headers: &mut HeaderMap,
+) -> Result<(), Untranslatable> {
+    let value = HeaderValue::from_maybe_shared(value);
+    let mut value = value.map_err(|_| Untranslatable("a value"))?;
+    // Written out each time, never kept (RFC 7541 section 6.2.3).
+    value.set_sensitive(is_new_each_time(&name));
+    headers.append(name, value);
+    Ok(())
 }
 
 /// The lines of a head that we wrote ourselves: its first, then its fields.
@@ -247,6 +250,14 @@ impl<'a> Lines<'a> {
     /// The first line, once.
     pub(in crate::proxy) fn start(&mut self) -> Option<&'a [u8]> {
         self.line()
+    }
+
+    /// How many fields there are, or a few more.
+    pub(in crate::proxy) fn fields(&self) -> usize {
+        // The last line is empty.
+        memchr::memchr_iter(b'\n', self.rest)
+            .count()
+            .saturating_sub(1)
     }
 
     fn line(&mut self) -> Option<&'a [u8]> {

@@ -82,7 +82,7 @@ impl Requester {
                     data: Bytes::new(),
                     then: trailers.map_or(Then::End, |mut map| {
                         retain_trailers(&mut map);
-                        Then::Trailers(map)
+                        Then::Trailers(Box::new(map))
                     }),
                 }))
             }
@@ -162,7 +162,7 @@ impl Caller for Requester {
         let _ = self.body.flow_control().release_capacity(fresh);
     }
 
-    fn interim(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+    fn interim(&mut self, head: &[u8]) -> Result<(), CallerFault> {
         let response = translate(head)?;
         match &mut self.reply {
             Reply::Awaited(reply) => reply
@@ -172,7 +172,7 @@ impl Caller for Requester {
         }
     }
 
-    fn proceed(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+    fn proceed(&mut self, head: &[u8]) -> Result<(), CallerFault> {
         if std::mem::replace(&mut self.continued, true) {
             return Ok(());
         }
@@ -183,13 +183,13 @@ impl Caller for Requester {
         self.continued
     }
 
-    fn switch(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+    fn switch(&mut self, head: &[u8]) -> Result<(), CallerFault> {
         // The body was the tunnel from the start.
         let response = translate(head)?;
         self.respond(response, false)
     }
 
-    fn begin(&mut self, head: Vec<u8>, _: ResponseFraming, ends: bool) -> Result<(), CallerFault> {
+    fn begin(&mut self, head: &[u8], _: ResponseFraming, ends: bool) -> Result<(), CallerFault> {
         let response = translate(head)?;
         self.respond(response, ends)
     }
@@ -264,7 +264,7 @@ impl Caller for Requester {
 }
 
 /// A head that our own writer wrote; what it cannot be is a fault of ours, and ends the stream.
-fn translate(head: Vec<u8>) -> Result<http::Response<()>, CallerFault> {
+fn translate(head: &[u8]) -> Result<http::Response<()>, CallerFault> {
     response_for_client(head).map_err(|error| {
         tracing::error!(%error, "response");
         CallerFault::Gone
@@ -276,10 +276,10 @@ fn hand_over(stream: &mut SendStream<Bytes>, piece: Piece) -> Result<(), CallerF
     match then {
         Then::More => stream.send_data(data, false),
         Then::End => stream.send_data(data, true),
-        Then::Trailers(trailers) if data.is_empty() => stream.send_trailers(trailers),
+        Then::Trailers(trailers) if data.is_empty() => stream.send_trailers(*trailers),
         Then::Trailers(trailers) => stream
             .send_data(data, false)
-            .and_then(|()| stream.send_trailers(trailers)),
+            .and_then(|()| stream.send_trailers(*trailers)),
     }
     .map_err(|_| CallerFault::Gone)
 }

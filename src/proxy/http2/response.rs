@@ -4,20 +4,22 @@ use bytes::{BufMut, Bytes};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, response};
 
-use super::request::{Lines, Untranslatable, value_of};
+use super::names::name_of;
+use super::request::{Lines, Untranslatable, append};
 use crate::proxy::http1::{
-    AskedBy, Field, HeadLimits, Method, ResponseFault, ResponseHead, Version, parse_response,
+    AskedBy, HeadLimits, Method, ResponseFault, ResponseHead, Version, parse_response,
 };
+use crate::proxy::sheets::Sheet;
 
-/// Writes the head of an endpoint's response in normal form to `out`, and reads it. `ends` where no body
+/// Writes the head of an endpoint's response in normal form to `sheet`, and reads it. `ends` where no body
 /// follows it.
 pub(in crate::proxy) fn read_response(
     parts: &response::Parts,
     ends: bool,
     method: Method,
-    fields: &mut Vec<Field>,
-    out: &mut Vec<u8>,
+    sheet: &mut Sheet,
 ) -> Result<ResponseHead, ResponseFault> {
+    let out = &mut sheet.bytes;
     out.clear();
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(parts.status.as_str().as_bytes());
@@ -45,7 +47,7 @@ pub(in crate::proxy) fn read_response(
         method,
         upgrade: false,
     };
-    let parsed = parse_response(out, asked, &HeadLimits::RESPONSE, fields)?;
+    let parsed = parse_response(out, asked, &HeadLimits::RESPONSE, &mut sheet.fields)?;
     let (mut head, _) = parsed.ok_or(ResponseFault::HeadTooLarge)?;
     head.version = Version::Http2;
     Ok(head)
@@ -66,9 +68,9 @@ fn is_of_the_connection(name: &HeaderName) -> bool {
 
 /// The response for a client that speaks HTTP/2, of the head that `forward_response` wrote for it.
 pub(in crate::proxy) fn response_for_client(
-    head: Vec<u8>,
+    head: &[u8],
 ) -> Result<http::Response<()>, Untranslatable> {
-    let bytes = Bytes::from(head);
+    let bytes = Bytes::copy_from_slice(head);
     let mut lines = Lines::new(&bytes);
     let start = lines.start().unwrap_or_default();
     // `HTTP/1.1 200 OK`
@@ -78,13 +80,13 @@ pub(in crate::proxy) fn response_for_client(
         StatusCode::from_bytes(status).map_err(|_| Untranslatable("its status"))?;
     *response.version_mut() = http::Version::HTTP_2;
     let headers = response.headers_mut();
-    headers.reserve(12);
+    headers.reserve(lines.fields());
     for (name, value) in lines {
-        let name = HeaderName::from_bytes(name).map_err(|_| Untranslatable("a name"))?;
+        let name = name_of(name).map_err(|_| Untranslatable("a name"))?;
         // The answer to a key that HTTP/2 has not (RFC 8441 section 5).
         let accepts = name == header::SEC_WEBSOCKET_ACCEPT;
         if !accepts && !is_of_the_connection(&name) {
-            headers.append(name, value_of(value)?);
+            append(name, value, headers)?;
         }
     }
     Ok(response)
@@ -97,10 +99,7 @@ pub(in crate::proxy) fn trailers<'a>(
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         // They were checked when they were read; what HTTP/2 has no word for is left out.
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name),
-            header::HeaderValue::from_bytes(value),
-        ) {
+        if let (Ok(name), Ok(value)) = (name_of(name), header::HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
     }

@@ -24,6 +24,8 @@ use crate::proxy::http1::{
 };
 use crate::proxy::mirror::Copied;
 use crate::proxy::respond::Answer;
+use crate::proxy::runners::Work;
+use crate::proxy::sheets::Sheet;
 use crate::proxy::timer::Timer;
 use crate::proxy::worker::{Exchanging, Site, View};
 
@@ -42,7 +44,7 @@ pub(super) struct Stream {
 }
 
 /// What is asked. One view of the configuration holds for the whole request.
-pub(super) struct Asked {
+struct Asked {
     view: Rc<View>,
     site: Rc<Site>,
     request: NormalRequest,
@@ -52,7 +54,42 @@ pub(super) struct Asked {
     accept: Option<WebSocketAccept>,
 }
 
+/// A request that was read, and is to be answered.
+pub(in crate::proxy) struct Job {
+    asked: Asked,
+    stream: Stream,
+}
+
+impl Work for Job {
+    /// Has the request answered.
+    async fn work(&mut self) {
+        let Self { asked, stream } = self;
+        poll_fn(|cx| {
+            stream.exchanging.control.register(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        if let Err(answer) = stream.respond(asked).await {
+            stream.answer(&answer);
+        }
+        let timer = std::mem::take(&mut stream.timer);
+        stream.client.worker.timers.give(timer);
+    }
+}
+
 impl Stream {
+    /// Has a task serve the request, where it can be read. Its head does not come into the task.
+    pub(super) fn begin(mut self, parts: &http::request::Parts) {
+        match self.read(parts) {
+            Ok(asked) => {
+                let runners = Rc::clone(&self.client.worker.runners);
+                let stream = self;
+                runners.run(Job { asked, stream });
+            }
+            Err(answer) => self.answer(&answer),
+        }
+    }
+
     /// A request that has just come.
     pub(super) fn new(
         open: Open,
@@ -76,7 +113,7 @@ impl Stream {
     }
 
     /// Reads the request's head; an error is what the client is told.
-    pub(super) fn read(&self, parts: &http::request::Parts) -> Result<Asked, Answer> {
+    fn read(&self, parts: &http::request::Parts) -> Result<Asked, Answer> {
         let view = self.client.worker.view();
         let site = self.client.site(&view)?;
         let read = self.read_for(parts, &site);
@@ -101,23 +138,10 @@ impl Stream {
         let bootstrap = key.as_deref().map_or(Bootstrap::None, Bootstrap::WebSocket);
         // The body of a WebSocket's opening is the tunnel itself.
         let ends = self.caller.is_ended() || key.is_some();
-        let read = read_request(parts, ends, bootstrap, &limits);
+        let sheet = Sheet::new(&self.client.worker.sheets);
+        let read = read_request(parts, ends, bootstrap, &limits, sheet);
         let request = read.map_err(|fault| Answer::new(fault.status(), fault.detail()))?;
         Ok((request, key))
-    }
-
-    /// Has the request answered.
-    pub(super) async fn serve(mut self, asked: Asked) {
-        let control = Rc::clone(&self.exchanging.control);
-        poll_fn(|cx| {
-            control.register(cx.waker());
-            Poll::Ready(())
-        })
-        .await;
-        if let Err(answer) = self.respond(&asked).await {
-            self.answer(&answer);
-        }
-        self.client.worker.timers.give(self.timer);
     }
 
     /// Counts what we say ourselves.
@@ -133,8 +157,8 @@ impl Stream {
     ) -> Result<Chosen<'s>, Answer> {
         let asked = Request {
             head: &request.head,
-            buf: &request.bytes,
-            fields: &request.fields,
+            buf: &request.sheet.bytes,
+            fields: &request.sheet.fields,
             client: &self.client.told.borrow(),
             peer: self.client.peer.ip(),
         };
@@ -147,10 +171,11 @@ impl Stream {
         let chosen = self.destination(site, request);
         let chosen = chosen.inspect_err(|answer| self.count(answer))?;
         let choice = &chosen.backend;
-        let mut head = Vec::with_capacity(1024);
-        self.write_forward(site, request, chosen.filtered, &mut head);
+        let mut sheet = Sheet::new(&self.client.worker.sheets);
+        self.write_forward(site, request, chosen.filtered, &mut sheet.bytes);
+        let head = &sheet.bytes;
         let (client, worker) = (|| self.client.addresses, &self.client.worker);
-        let copied = Copied::new(chosen.filtered, view, worker, &request.head, &head, client);
+        let copied = Copied::new(chosen.filtered, view, worker, &request.head, head, client);
         let load_balancer = site.load_balancer();
         let limit = [choice.timeouts.request, asked.timeout]
             .into_iter()
@@ -170,7 +195,7 @@ impl Stream {
         let pool = &view.pools[choice.backend];
         let outbound = Outbound {
             protocol: pool.protocol,
-            head: &head,
+            head,
             chunked: request.head.body == RequestBody::Chunked,
             upgrade: task.upgrade,
         };
@@ -202,8 +227,8 @@ impl Stream {
         };
         forward_request(
             &request.head,
-            &request.bytes,
-            &request.fields,
+            &request.sheet.bytes,
+            &request.sheet.fields,
             &context,
             out,
         );
@@ -260,11 +285,11 @@ mod tests {
 
     #[test]
     fn the_task_of_a_stream_is_small() {
-        /// Bytes of the future that is made of a stream and what it asks.
-        fn size<F: Future>(_: fn(Stream, Asked) -> F) -> usize {
+        /// Bytes of the future that is made of what is asked.
+        fn size<F: Future>(_: fn(&'static mut Job) -> F) -> usize {
             size_of::<F>()
         }
-        let bytes = size(Stream::serve);
+        let bytes = size_of::<Job>() + size(<Job as Work>::work);
         assert!(bytes <= 2600, "{bytes} bytes");
     }
 }

@@ -1,5 +1,7 @@
 //! Heads between HTTP/2 and HTTP/1's normal form.
 
+use std::rc::Rc;
+
 use http::uri::Scheme;
 use http::{HeaderMap, Method as HttpMethod, Request, Version as HttpVersion};
 
@@ -7,6 +9,11 @@ use super::request::{Bootstrap, read_request, request_for_endpoint};
 use super::response::{read_response, response_for_client};
 use crate::model::Limits;
 use crate::proxy::http1::{HeadLimits, Method, RequestBody, RequestFault, ResponseBody};
+use crate::proxy::sheets::{Sheet, Sheets};
+
+fn sheet() -> Sheet {
+    Sheet::new(&Rc::new(Sheets::default()))
+}
 
 fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> http::request::Parts {
     let mut builder = Request::builder()
@@ -28,8 +35,8 @@ fn text(
 ) -> Result<String, RequestFault> {
     let limits = HeadLimits::from(&Limits::default());
     let parts = parts(method, uri, fields);
-    let read = read_request(&parts, ends, Bootstrap::None, &limits)?;
-    let text = String::from_utf8(read.bytes).unwrap();
+    let read = read_request(&parts, ends, Bootstrap::None, &limits, sheet())?;
+    let text = String::from_utf8(read.sheet.bytes.clone()).unwrap();
     Ok(text.strip_suffix("\r\n\r\n").unwrap().to_owned())
 }
 
@@ -169,9 +176,10 @@ fn a_websocket_is_an_upgrade_to_http1() {
         "https://a/chat",
         &[("sec-websocket-version", "13")],
     );
-    let read = read_request(&parts, true, Bootstrap::WebSocket("a2V5"), &limits).unwrap();
+    let read = read_request(&parts, true, Bootstrap::WebSocket("a2V5"), &limits, sheet());
+    let read = read.unwrap();
     assert_eq!(
-        String::from_utf8(read.bytes).unwrap(),
+        String::from_utf8(read.sheet.bytes.clone()).unwrap(),
         "GET /chat HTTP/1.1\r\nhost: a\r\nsec-websocket-version: 13\r\nupgrade: websocket\r\n\
          sec-websocket-key: a2V5\r\nconnection: upgrade\r\n\r\n"
     );
@@ -213,6 +221,25 @@ fn a_head_for_an_endpoint_is_taken_apart() {
 }
 
 #[test]
+fn what_is_new_each_time_is_not_kept_in_the_table_of_fields() {
+    let head =
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: 1\r\nTraceparent: 2\r\ngrpc-timeout: 3S\r\n\
+                 X-Forwarded-For: 4\r\nVia: 5\r\n\r\n";
+    let request = request_for_endpoint(head, &Scheme::HTTP).unwrap();
+    let fields = request.headers().iter();
+    let kept: Vec<_> = fields
+        .filter(|(_, value)| !value.is_sensitive())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(kept, ["x-forwarded-for", "via"]);
+    let head = b"HTTP/1.1 200 \r\nx-request-id: 1\r\nVia: 2\r\n\r\n";
+    let response = response_for_client(head).unwrap();
+    assert!(response.headers()["x-request-id"].is_sensitive());
+    assert!(!response.headers()["via"].is_sensitive());
+    assert_eq!(request.headers().len(), 5);
+}
+
+#[test]
 fn a_response_has_the_form_of_http1() {
     for (status, fields, ends, method, body) in [
         (
@@ -246,8 +273,7 @@ fn a_response_has_the_form_of_http1() {
             response = response.header(*name, *value);
         }
         let parts = response.body(()).unwrap().into_parts().0;
-        let (mut found, mut out) = (Vec::new(), Vec::new());
-        let head = read_response(&parts, ends, method, &mut found, &mut out).unwrap();
+        let head = read_response(&parts, ends, method, &mut sheet()).unwrap();
         assert_eq!((head.status, head.body), (status, body), "{fields:?}");
     }
 }
@@ -255,7 +281,7 @@ fn a_response_has_the_form_of_http1() {
 #[test]
 fn a_response_for_a_client_has_no_fields_of_the_connection() {
     let head = b"HTTP/1.1 418 I'm a teapot\r\nX-A: 1\r\nConnection: close\r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\n";
-    let response = response_for_client(head.to_vec()).unwrap();
+    let response = response_for_client(head).unwrap();
     assert_eq!(response.status(), 418);
     let mut want = HeaderMap::new();
     want.append("x-a", "1".parse().unwrap());

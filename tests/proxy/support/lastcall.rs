@@ -106,6 +106,15 @@ impl Lastcall {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Waits until it has written these words: a thread of its own writes the log.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str) {
+        wait_until(words, LIMIT, || {
+            let log = self.log();
+            log.contains(words).then_some(()).ok_or(log)
+        });
+    }
+
     /// The text of `/metrics`.
     pub fn scrape(&self) -> String {
         get(self.metrics, "/metrics").unwrap().body_text()

@@ -143,7 +143,7 @@ impl<'a> Http1Caller<'a> {
             let then = if fields.is_empty() {
                 Then::End
             } else {
-                Then::Trailers(trailers(fields.iter()))
+                Then::Trailers(Box::new(trailers(fields.iter())))
             };
             if self.state.request_is_open() {
                 on(self.state, Event::RequestBodyFinished);
@@ -196,15 +196,15 @@ impl Caller for Http1Caller<'_> {
         }
     }
 
-    fn interim(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+    fn interim(&mut self, head: &[u8]) -> Result<(), CallerFault> {
         // HTTP/1.0 has none.
         if self.version == Version::Http11 {
-            self.client.out.front.extend_from_slice(&head);
+            self.client.out.front.extend_from_slice(head);
         }
         Ok(())
     }
 
-    fn proceed(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+    fn proceed(&mut self, head: &[u8]) -> Result<(), CallerFault> {
         if std::mem::replace(&mut self.body.continued, true) {
             return Ok(());
         }
@@ -215,17 +215,17 @@ impl Caller for Http1Caller<'_> {
         self.body.continued
     }
 
-    fn switch(&mut self, head: Vec<u8>) -> Result<(), CallerFault> {
+    fn switch(&mut self, head: &[u8]) -> Result<(), CallerFault> {
         self.response = Response::Begun;
         self.tunnel = true;
         on(self.state, Event::Switched);
-        self.client.out.front.extend_from_slice(&head);
+        self.client.out.front.extend_from_slice(head);
         Ok(())
     }
 
     fn begin(
         &mut self,
-        head: Vec<u8>,
+        head: &[u8],
         framing: ResponseFraming,
         ends: bool,
     ) -> Result<(), CallerFault> {
@@ -234,7 +234,7 @@ impl Caller for Http1Caller<'_> {
         self.framing = framing;
         let close = self.closes(framing);
         on(self.state, Event::ResponseHead { close });
-        self.client.out.front.extend_from_slice(&head);
+        self.client.out.front.extend_from_slice(head);
         if ends && framing == ResponseFraming::Chunked {
             last_chunk(std::iter::empty(), &mut self.client.out.back);
         }
