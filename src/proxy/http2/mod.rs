@@ -41,7 +41,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of memory that the small pieces of a connection's bodies may take beside their content, until those whom
 /// they are for have read them. Small are those below 256 bytes, which is what the library holds for a piece of any
-/// length; the end of a connection that holds more is GOAWAY (`ENHANCE_YOUR_CALM`), and of all that is on it.
+/// length; its list of them grows by doubling, so that twice as much may be resident. The end of a connection that
+/// holds more is GOAWAY (`ENHANCE_YOUR_CALM`), and of all that is on it.
 ///
 /// An honest peer does not come near it: the connection's whole window full of messages of 16 bytes takes 15 MiB,
 /// a stream's window of gRPC's shortest (5 bytes) 13. And it is no more than the responses of one connection may hold
