@@ -60,7 +60,8 @@ pub(in crate::proxy) fn reuse(
     Some((http1(worker, stream, outbound, told), true))
 }
 
-/// Connects, or uses a connection of HTTP/2 that is there; with `ends` the head is all of the request. An error is what the client is told.
+/// Connects, or uses a connection of HTTP/2 that is there; with `ends` the head is all of the request. An error is
+/// what the client is told.
 pub(in crate::proxy) async fn connect(
     worker: &Worker,
     upstream: &Rc<Upstream>,
