@@ -26,7 +26,6 @@ pub mod retry_budget;
 pub mod rng;
 pub mod room;
 pub mod router;
-mod runners;
 #[cfg(test)]
 mod samples;
 pub mod sheets;

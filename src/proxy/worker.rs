@@ -19,9 +19,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::BufferPool;
-use super::http2::Job;
 use super::rng::Rng;
-use super::runners::Runners;
 use super::sheets::Sheets;
 use super::splice::PipePool;
 use super::stats::{Stats, WorkerStats};
@@ -69,8 +67,6 @@ pub struct Worker {
     pub(super) pipes: Rc<PipePool>,
     pub(super) timers: Timers,
     pub(super) sheets: Rc<Sheets>,
-    /// Those that serve requests of HTTP/2.
-    pub(super) runners: Rc<Runners<Job>>,
     pub(super) rng: Rng,
     stats: Stats,
     view: RefCell<Rc<View>>,
@@ -82,7 +78,7 @@ pub struct Worker {
     date: RefCell<(Option<Instant>, String)>,
 }
 
-/// How often idle connections to endpoints are looked at, and tasks without a job.
+/// How often idle connections to endpoints are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Worker {
@@ -103,7 +99,6 @@ impl Worker {
             pipes: Rc::default(),
             timers: Timers::default(),
             sheets: Rc::default(),
-            runners: Rc::default(),
             rng: Rng::new(seed),
             stats,
             view: RefCell::default(),
@@ -125,7 +120,6 @@ impl Worker {
                 _ = sweep.tick() => {
                     self.upstreams.borrow().sweep(Instant::now());
                     self.upstreams.borrow().stir();
-                    self.runners.sweep();
                     continue;
                 }
             };

@@ -1,16 +1,10 @@
-//! What serves requests of HTTP/2 is used again: tasks, and room for heads. Nothing of one request may be in another,
-//! and nothing that one held may be held when it has ended.
-
-use std::net::SocketAddr;
-use std::time::Duration;
+//! Room for the heads of HTTP/2 is used again: nothing of one request may be in another.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
-use crate::LIMIT;
 use crate::support::backend::{self, Backend};
 use crate::support::http2::{Client, Server, request};
-use crate::support::scripted::Scripted;
 use crate::support::{Config, Lastcall};
 
 /// An endpoint, which speaks HTTP/1 or HTTP/2.
@@ -162,42 +156,4 @@ async fn of_many_at_once_each_has_its_own() {
             assert_eq!(said, [token], "{asked}");
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_ends_however_is_in_flight_no_more_and_the_next_is_served() {
-    let mut server = Scripted::start().await;
-    let config = Config::new(&[server.address])
-        .backend("web", "protocol: H2C")
-        .backend("web", "connectionDraining: {lastEndpoint: Drain}");
-    let lastcall = Lastcall::start(config);
-    let at: SocketAddr = server.address;
-    for _ in 0..3 {
-        let client = Client::connect(lastcall.address).await;
-        let mut lasting = Vec::new();
-        for _ in 0..5 {
-            let response = client.send("/").await;
-            lasting.push((response, server.next().await));
-        }
-        lastcall.wait_for_in_flight(at, 5);
-        // One is answered, the client gives one up, the endpoint one: the others go on.
-        let (response, mut stream) = lasting.pop().unwrap();
-        stream.answer("done");
-        let answer = crate::support::http2::read(response.await.unwrap())
-            .await
-            .unwrap();
-        assert_eq!(answer.text(), "done");
-        drop(lasting.pop().unwrap().0);
-        let (response, stream) = lasting.pop().unwrap();
-        drop(stream);
-        assert_eq!(response.await.unwrap().status(), 502);
-        lastcall.wait_for_in_flight(at, 2);
-        // The client goes, and with it all that it waits for.
-        client.driver.abort();
-        lastcall.wait_for_in_flight(at, 0);
-    }
-    // Nor does a hold wait for what has no job.
-    let hook = lastcall.hold(at, Duration::from_mins(5));
-    assert_eq!(hook.released(LIMIT).0, 0);
-    assert_eq!(lastcall.metric("lastcall_cuts_total"), Some(0.0));
 }

@@ -1,10 +1,10 @@
 //! HTTP/2: clients that speak it, by TLS's ALPN or by prior knowledge, and endpoints that do (`H2C`, `GRPC`).
 //!
 //! Frames, HPACK and flow control are the h2 crate's, used on the worker's own thread: a local task for each
-//! stream, which reads and writes by itself, and then serves another one ([`super::runners`]). What a task for
-//! each costs was measured before it was chosen, as CPU time a request beside an HTTP/1 exchange with the
-//! endpoint, 100 streams at once: h2 so 6.6 to 6.8 µs, hyper's server 7.3 µs, HAProxy 8.4 µs bare and 11.2 with
-//! the fields that lastcall adds, nginx 12.6 and 14.5, Envoy 31.
+//! stream, which reads and writes by itself. What that costs was measured before it was chosen, as CPU time a
+//! request beside an HTTP/1 exchange with the endpoint, 100 streams at once: h2 so 6.6 to 6.8 µs, hyper's
+//! server 7.3 µs, HAProxy 8.4 µs bare and 11.2 with the fields that lastcall adds, nginx 12.6 and 14.5,
+//! Envoy 31.
 //!
 //! Heads have one form inside, HTTP/1's (`request`, `response`): one reader refuses what must not come in, one
 //! writer decides what goes out, and a request cannot be read differently behind us than here.
@@ -33,7 +33,6 @@ pub(super) use request::request_for_endpoint;
 pub(super) use response::{read_response, trailers};
 pub(super) use server::{Client, serve};
 pub(super) use socket::Socket;
-pub(super) use stream::Job;
 
 /// Bytes of one body that may be on their way to us and not passed on yet.
 const STREAM_WINDOW: u32 = 256 * 1024;

@@ -166,10 +166,19 @@ pub(in crate::proxy) async fn serve(socket: Socket, client: Rc<Client>, register
         match next.await {
             Some((request, reply)) => {
                 let (parts, body) = request.into_parts();
-                Stream::new(Open::new(&client), &parts, body, reply).begin(&parts);
+                let stream = Stream::new(Open::new(&client), &parts, body, reply);
+                begin(stream, &parts);
             }
             None => return,
         }
+    }
+}
+
+/// Has a request served by a task of its own, which its head does not come into: it has been read.
+fn begin(mut stream: Stream, parts: &http::request::Parts) {
+    match stream.read(parts) {
+        Ok(asked) => drop(tokio::task::spawn_local(stream.serve(asked))),
+        Err(answer) => stream.answer(&answer),
     }
 }
 

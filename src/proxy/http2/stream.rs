@@ -24,7 +24,6 @@ use crate::proxy::http1::{
 };
 use crate::proxy::mirror::Copied;
 use crate::proxy::respond::Answer;
-use crate::proxy::runners::Work;
 use crate::proxy::sheets::Sheet;
 use crate::proxy::timer::Timer;
 use crate::proxy::worker::{Exchanging, Site, View};
@@ -44,7 +43,7 @@ pub(super) struct Stream {
 }
 
 /// What is asked. One view of the configuration holds for the whole request.
-struct Asked {
+pub(super) struct Asked {
     view: Rc<View>,
     site: Rc<Site>,
     request: NormalRequest,
@@ -54,42 +53,7 @@ struct Asked {
     accept: Option<WebSocketAccept>,
 }
 
-/// A request that was read, and is to be answered.
-pub(in crate::proxy) struct Job {
-    asked: Asked,
-    stream: Stream,
-}
-
-impl Work for Job {
-    /// Has the request answered.
-    async fn work(&mut self) {
-        let Self { asked, stream } = self;
-        poll_fn(|cx| {
-            stream.exchanging.control.register(cx.waker());
-            Poll::Ready(())
-        })
-        .await;
-        if let Err(answer) = stream.respond(asked).await {
-            stream.answer(&answer);
-        }
-        let timer = std::mem::take(&mut stream.timer);
-        stream.client.worker.timers.give(timer);
-    }
-}
-
 impl Stream {
-    /// Has a task serve the request, where it can be read. Its head does not come into the task.
-    pub(super) fn begin(mut self, parts: &http::request::Parts) {
-        match self.read(parts) {
-            Ok(asked) => {
-                let runners = Rc::clone(&self.client.worker.runners);
-                let stream = self;
-                runners.run(Job { asked, stream });
-            }
-            Err(answer) => self.answer(&answer),
-        }
-    }
-
     /// A request that has just come.
     pub(super) fn new(
         open: Open,
@@ -113,7 +77,7 @@ impl Stream {
     }
 
     /// Reads the request's head; an error is what the client is told.
-    fn read(&self, parts: &http::request::Parts) -> Result<Asked, Answer> {
+    pub(super) fn read(&self, parts: &http::request::Parts) -> Result<Asked, Answer> {
         let view = self.client.worker.view();
         let site = self.client.site(&view)?;
         let read = self.read_for(parts, &site);
@@ -142,6 +106,20 @@ impl Stream {
         let read = read_request(parts, ends, bootstrap, &limits, sheet);
         let request = read.map_err(|fault| Answer::new(fault.status(), fault.detail()))?;
         Ok((request, key))
+    }
+
+    /// Has the request answered.
+    pub(super) async fn serve(mut self, asked: Asked) {
+        let control = Rc::clone(&self.exchanging.control);
+        poll_fn(|cx| {
+            control.register(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        if let Err(answer) = self.respond(&asked).await {
+            self.answer(&answer);
+        }
+        self.client.worker.timers.give(self.timer);
     }
 
     /// Counts what we say ourselves.
@@ -285,11 +263,11 @@ mod tests {
 
     #[test]
     fn the_task_of_a_stream_is_small() {
-        /// Bytes of the future that is made of what is asked.
-        fn size<F: Future>(_: fn(&'static mut Job) -> F) -> usize {
+        /// Bytes of the future that is made of a stream and what it asks.
+        fn size<F: Future>(_: fn(Stream, Asked) -> F) -> usize {
             size_of::<F>()
         }
-        let bytes = size_of::<Job>() + size(<Job as Work>::work);
+        let bytes = size(Stream::serve);
         assert!(bytes <= 2600, "{bytes} bytes");
     }
 }
