@@ -44,6 +44,7 @@ mod tls_streams;
 mod tls_upstream;
 mod tunnels;
 mod unread;
+mod upstream_change;
 
 /// How long a condition may take to come on a busy machine.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);

@@ -104,13 +104,14 @@ async fn negotiated(
         } else {
             Offer::Any
         };
+        let era = upstream.era();
         let connecting = upstream.connect_telling(None, offer, &worker.buffers);
         let stream = connecting.await.map_err(|_| unreachable())?;
         worker.stats().upstream_connects.add(1);
         if !upstream.chose_http2(&stream) {
             return Ok(http1(worker, stream, outbound, None));
         }
-        upstream.http2.adopt(stream);
+        upstream.adopt_http2(stream, era);
     }
     Err(unreachable())
 }

@@ -180,7 +180,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
             self.control.upstream.set(0);
             if let (Some(Link::Http1(link)), true) = (self.link.take(), whole) {
                 link.keep(
-                    &in_flight.endpoint().0,
+                    in_flight.endpoint(),
                     self.task.timeouts.backend_idle,
                     self.now,
                 );

@@ -50,7 +50,7 @@ impl Stream {
         in_flight: &InFlight<Picked>,
     ) -> Result<(Link, bool), Tried<()>> {
         let worker = &*self.client.worker;
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, _) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses));
         // The stream of a WebSocket goes on behind its opening.
         let ends = self.caller.is_ended() && !outbound.upgrade;

@@ -144,7 +144,7 @@ impl Connection {
             match self.connect(attempts, &in_flight).await {
                 // What it chose in its handshake was not known before.
                 Ok((stream, false)) if upstream.chose_http2(&stream) => {
-                    upstream.http2.adopt(stream);
+                    upstream.adopt_http2(stream, in_flight.endpoint().2);
                 }
                 Ok((stream, kept)) => {
                     return self.exchange(attempts, stream, kept, in_flight).await;
@@ -192,7 +192,7 @@ impl Connection {
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
     ) -> Result<(Transport, bool), Tried<Next>> {
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, _) = in_flight.endpoint();
         // Asked of the socket only where an endpoint wants to know.
         let told = tells.map(|version| (version, self.client.addresses()));
         let whose = told.as_ref().map(|(_, client)| client);

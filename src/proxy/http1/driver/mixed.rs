@@ -93,7 +93,7 @@ impl Connection {
         head: &[u8],
         in_flight: &InFlight<Picked>,
     ) -> Result<Link, Tried<Next>> {
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, _) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses()));
         let outbound = Outbound {
             protocol: upstream.protocol(),
