@@ -16,6 +16,7 @@ mod http2_interim;
 mod http2_leaving;
 mod http2_retries;
 mod http2_routes;
+mod http2_slow_end;
 mod http2_websocket;
 mod interim;
 mod leaving;

@@ -1,8 +1,9 @@
 //! The client connections that one worker has, as it reaches them from outside their tasks.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use slab::Slab;
 
@@ -26,6 +27,15 @@ impl Control {
         if known.is_none() {
             *known = Some(waker.clone());
         }
+    }
+
+    /// Has another task woken from here on, the one that awaits this: it goes on with the connection.
+    pub(in crate::proxy) async fn follow(&self) {
+        poll_fn(|cx| {
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn cut(&self) {
@@ -66,6 +76,11 @@ impl Registered {
             _counted: counted,
             control,
         }
+    }
+
+    /// Whose connection it is.
+    pub(in crate::proxy) fn worker(&self) -> &Worker {
+        &self.worker
     }
 }
 

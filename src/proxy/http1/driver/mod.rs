@@ -87,10 +87,10 @@ impl Connection {
             registered,
             ..
         } = self.client;
-        let socket = http2::Socket::new(stream, buffer, Rc::clone(&self.worker));
         let control = &registered.control;
         let client = http2::Client::new(self.worker, control, addresses, self.port, told);
-        Box::pin(http2::serve(socket, Rc::new(client), registered))
+        let socket = http2::Socket::new(stream, buffer, registered);
+        Box::pin(http2::serve(socket, Rc::new(client)))
     }
 
     async fn serve_http1(&mut self) {
