@@ -119,7 +119,11 @@ impl Connection {
             let client = &mut self.client;
             let next = attempts.next(&self.worker, |cx| client.poll_left(cx));
             let Some(in_flight) = next.await? else {
-                // It has closed its side while it waited. It may still read what it is told.
+                // It has closed its side while it waited. It may still read what it is told, also where its
+                // request was never whole.
+                if self.state.request_is_open() {
+                    on(&mut self.state, Event::RequestBodyAbandoned);
+                }
                 on(&mut self.state, Event::ClientEof);
                 return Err(NoPlace::ClientGone.answer());
             };
