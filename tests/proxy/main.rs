@@ -17,6 +17,7 @@ mod http2_leaving;
 mod http2_retries;
 mod http2_routes;
 mod http2_slow_end;
+mod http2_targets;
 mod http2_websocket;
 mod interim;
 mod leaving;

@@ -24,6 +24,7 @@ mod response;
 mod server;
 mod socket;
 mod stream;
+mod target;
 #[cfg(test)]
 mod tests;
 
