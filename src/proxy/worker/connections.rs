@@ -118,7 +118,7 @@ impl Drop for Exchanging {
 }
 
 /// Exchanges at once, in each worker, that no client waits for.
-const MAX_UNATTENDED: usize = 128;
+const MAX_UNATTENDED: u64 = 128;
 
 /// An exchange that no client waits for, as its worker reaches it; its place is given up when this is dropped.
 pub(in crate::proxy) struct Unattended {
@@ -131,11 +131,10 @@ impl Unattended {
     /// Makes one known to its worker; `None` where there are too many.
     pub(in crate::proxy) fn new(worker: &Rc<Worker>) -> Option<Self> {
         let connections = &worker.connections;
-        let count = connections.unattended.get();
-        if count >= MAX_UNATTENDED {
+        if worker.stats().mirroring.get() >= MAX_UNATTENDED {
             return None;
         }
-        connections.unattended.set(count + 1);
+        worker.stats().mirroring.add(1);
         let control = Rc::new(Control::default());
         let key = connections.open.borrow_mut().insert(Rc::clone(&control));
         Some(Self {
@@ -148,9 +147,8 @@ impl Unattended {
 
 impl Drop for Unattended {
     fn drop(&mut self) {
-        let connections = &self.worker.connections;
-        connections.open.borrow_mut().remove(self.key);
-        connections.unattended.set(connections.unattended.get() - 1);
+        self.worker.connections.open.borrow_mut().remove(self.key);
+        self.worker.stats().mirroring.subtract(1);
     }
 }
 
@@ -158,7 +156,6 @@ impl Drop for Unattended {
 #[derive(Default)]
 pub(super) struct Connections {
     open: RefCell<Slab<Rc<Control>>>,
-    unattended: Cell<usize>,
 }
 
 impl Connections {
