@@ -29,6 +29,7 @@ pub(super) use http2_link::{Http2Link, retain_trailers};
 pub(super) use link::Link;
 pub(super) use piece::{Piece, Then};
 pub(super) use replay::Replay;
+pub(super) use tunnel::{Opened, tunnel};
 
 use download::Download;
 use upload::Upload;

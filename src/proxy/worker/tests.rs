@@ -213,3 +213,50 @@ fn a_panic_while_accepting_ends_the_process() {
     ]);
     std::thread::sleep(LIMIT);
 }
+
+#[test]
+fn an_open_tunnel_holds_nothing_of_the_configuration_that_it_began_under() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let port = address.port();
+    let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
+    let configuration = || {
+        let (id, snapshot) = samples::serving(port, server.local_addr().unwrap());
+        let weak = Arc::downgrade(&snapshot);
+        let publication = Publication {
+            snapshot,
+            gates: Arc::new(HashMap::from([(id, Arc::clone(&gate))])),
+            counts: Arc::default(),
+            tls: Arc::default(),
+            limiters: Arc::default(),
+            backends: Arc::default(),
+        };
+        let (done, obeyed) = oneshot::channel();
+        (Command::Publish(publication, done), obeyed, weak)
+    };
+    let (first, _, began_under) = configuration();
+    let commands = start(vec![first, Command::Listen(port, listener)]);
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+    client.write_all(upgrade.as_bytes()).unwrap();
+    let (mut at_server, _) = server.accept().unwrap();
+    read_until(&mut at_server, "\r\n\r\n");
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+    at_server.write_all(switch.as_bytes()).unwrap();
+    read_until(&mut client, "\r\n\r\n");
+
+    let (second, obeyed, now) = configuration();
+    commands.send(second).unwrap();
+    obeyed.blocking_recv().unwrap();
+    assert!(now.strong_count() > 0);
+    wait_until("the end of the first configuration", || {
+        began_under.strong_count() == 0
+    });
+    client.write_all(b"up").unwrap();
+    read_until(&mut at_server, "up");
+    at_server.write_all(b"down").unwrap();
+    read_until(&mut client, "down");
+    assert_eq!(gate.in_flight(), 1);
+}
