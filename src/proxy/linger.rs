@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::timer::Timer;
 use super::transport::Transport;
@@ -17,14 +17,24 @@ use super::worker::{Shutdown, Worker};
 pub(super) const LINGER_SILENCE: Duration = Duration::from_secs(5);
 const LINGER_WHOLE: Duration = Duration::from_secs(30);
 
-/// Closes our side, then reads and drops what still comes.
+/// Closes our side, then reads and drops what still comes. In TLS the close waits for the client to take what is
+/// before it.
 pub(super) async fn linger(transport: &mut Transport, worker: &Worker) {
-    if transport.shutdown().await.is_err() {
+    let whole = Instant::now() + LINGER_WHOLE;
+    let mut timer = Timer::default();
+    let closed = poll_fn(|cx| {
+        if let Poll::Ready(closed) = Pin::new(&mut *transport).poll_shutdown(cx) {
+            return Poll::Ready(closed.is_ok());
+        }
+        if worker.shutdown() == Shutdown::Cut {
+            return Poll::Ready(false);
+        }
+        timer.poll_until(whole, cx).map(|()| false)
+    });
+    if !closed.await {
         return;
     }
-    let whole = Instant::now() + LINGER_WHOLE;
     let mut deadline = Instant::now() + LINGER_SILENCE;
-    let mut timer = Timer::default();
     poll_fn(|cx| {
         let mut storage = [0; 4096];
         loop {

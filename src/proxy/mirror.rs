@@ -181,7 +181,7 @@ impl Copy {
     }
 
     async fn exchange(&self, worker: &Rc<Worker>, in_flight: &InFlight<Picked>) -> io::Result<()> {
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, era) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client));
         let whose = told.as_ref().map(|(_, client)| client);
         let mut stream = if let Some(kept) = upstream.reuse(Instant::now(), whose) {
@@ -203,7 +203,8 @@ impl Copy {
             leftover: !buffer.is_empty(),
         };
         if after_response(end) == Reuse::Pool {
-            upstream.keep(stream, keep, Instant::now(), whose.copied().map(Box::new));
+            let told = whose.copied().map(Box::new);
+            upstream.keep((stream, *era), keep, Instant::now(), told);
         }
         Ok(())
     }

@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use super::balance::{By, Candidate};
 use super::queue::{Denied, Turn};
 use super::respond::Answer;
-use super::upstream::Upstream;
+use super::upstream::{Era, Upstream};
 use super::worker::{Limited, Pool, Shutdown, Worker};
 use crate::gate::{Admission, Gate, InFlight};
 use crate::model::ProxyVersion;
 
-/// An endpoint that was picked, as its gate's guard holds it, and how it is told of the client: as the
+/// An endpoint that was picked, as its gate's guard holds it, and how it is told of the client and spoken to: as the
 /// configuration said at that moment. Not to be cloned: it goes when the work has left the gate.
 #[derive(Debug)]
 pub(in crate::proxy) struct Picked(
     pub(in crate::proxy) Rc<Upstream>,
     pub(super) Option<ProxyVersion>,
+    /// Whatever is connected for it is as new as this, or newer.
+    pub(super) Era,
 );
 
 impl AsRef<Gate> for Picked {
@@ -98,8 +100,8 @@ fn enter(wanted: Wanted<'_>, worker: &Worker) -> Option<Entered> {
         let at = pool.balancer.pick(&pool.endpoints, passed_over, by)?;
         let upstream = Rc::clone(&pool.endpoints[at]);
         let key = upstream.key;
-        let tells = upstream.send_proxy();
-        match InFlight::enter(Picked(upstream, tells), &worker.slot, Admission::New) {
+        let (tells, era) = (upstream.send_proxy(), upstream.era());
+        match InFlight::enter(Picked(upstream, tells, era), &worker.slot, Admission::New) {
             Ok(in_flight) => return Some((key, in_flight)),
             Err(_) => refused.push(at),
         }

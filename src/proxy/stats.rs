@@ -52,6 +52,8 @@ pub struct WorkerStats {
     pub connections: Counter,
     /// Client connections open now.
     pub open: Counter,
+    /// Copies of requests under way now.
+    pub mirroring: Counter,
     /// Connections turned away: over the limit, or from a source that is not allowed.
     pub turned_away: Counter,
     /// Responses sent, by the first digit of their status (index 1 to 5).
@@ -100,6 +102,13 @@ pub struct WorkerStats {
     pub tcp_ended: TcpEnds,
 }
 
+impl WorkerStats {
+    /// What has still to end before the process can: connections of clients, and copies that no client waits for.
+    pub fn under_way(&self) -> u64 {
+        self.open.get() + self.mirroring.get()
+    }
+}
+
 /// Every worker's numbers.
 #[derive(Clone, Debug)]
 pub struct Stats(Arc<[CachePadded<WorkerStats>]>);
@@ -118,6 +127,11 @@ impl Stats {
     /// One number over all workers.
     pub fn sum(&self, which: impl Fn(&WorkerStats) -> &Counter) -> u64 {
         self.0.iter().map(|worker| which(worker).get()).sum()
+    }
+
+    /// What has still to end before the process can, over all workers.
+    pub fn under_way(&self) -> u64 {
+        self.0.iter().map(|worker| worker.under_way()).sum()
     }
 
     /// How many workers there are.

@@ -30,6 +30,11 @@ const HTTP2_IDLE: Duration = Duration::from_mins(1);
 /// at once.
 const HAND_OVER: Duration = Duration::from_secs(1);
 
+/// Grows with each change of how an endpoint is spoken to. A connection is used for further requests only in the one it
+/// was made in: it may be to somebody who is not believed any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era(u64);
+
 /// One endpoint, in one worker.
 #[derive(Debug)]
 pub struct Upstream {
@@ -45,6 +50,7 @@ pub struct Upstream {
     pub(super) room: Room,
     speaks: RefCell<Rc<Speaks>>,
     protocol: Cell<EndpointProtocol>,
+    era: Cell<Era>,
     /// What it chose in its last handshake, where it has a choice. Until then HTTP/2 is taken for it, for which one
     /// connection is made and all wait for it.
     chose_http2: Cell<bool>,
@@ -127,6 +133,7 @@ impl Upstream {
             room: Room::default(),
             speaks: RefCell::new(Rc::new(Speaks::ClearText)),
             protocol: Cell::default(),
+            era: Cell::default(),
             chose_http2: Cell::new(true),
             tls_fails: Cell::new(false),
             send_proxy: Cell::new(None),
@@ -174,7 +181,18 @@ impl Upstream {
             Spoken::Nothing => Speaks::Nothing,
         };
         self.speaks.replace(Rc::new(speaks));
+        self.begin_era();
+    }
+
+    /// Closes what is kept; what is in use now is not kept any more.
+    fn begin_era(&self) {
+        self.era.set(Era(self.era.get().0 + 1));
         self.close_idle();
+    }
+
+    /// How it is spoken to now, to be told from later.
+    pub fn era(&self) -> Era {
+        self.era.get()
     }
 
     /// What its Backend says that it speaks.
@@ -210,7 +228,7 @@ impl Upstream {
     pub fn set_send_proxy(&self, version: Option<ProxyVersion>) {
         if self.send_proxy.replace(version) != version {
             // What is kept has said other things than are wanted now.
-            self.close_idle();
+            self.begin_era();
         }
     }
 
@@ -236,16 +254,16 @@ impl Upstream {
     }
 
     /// Keeps a connection for the next request, for `keep` at the most; for this client's, where the endpoint
-    /// was told whose it is.
+    /// was told whose it is. With it comes the era that it was made in, or an earlier one.
     pub fn keep(
         &self,
-        stream: Transport,
+        (mut stream, era): (Transport, Era),
         keep: Duration,
         now: Instant,
         client: Option<Box<Addresses>>,
     ) {
-        if client.is_some() != self.send_proxy.get().is_some() {
-            // It was made when the configuration said otherwise.
+        if era != self.era.get() {
+            stream.farewell();
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -336,13 +354,23 @@ impl Upstream {
 
     /// Connects for HTTP/2. Where the endpoint chooses HTTP/1.1 that is remembered, and the connection kept.
     pub async fn connect_http2(&self, pool: &Rc<BufferPool>) -> io::Result<Transport> {
+        let era = self.era.get();
         let stream = self.connect_telling(None, Offer::Any, pool).await?;
         if self.protocol.get() != EndpointProtocol::Negotiated || self.chose_http2(&stream) {
             return Ok(stream);
         }
         self.chose_http2.set(false);
-        self.keep(stream, HAND_OVER, Instant::now(), None);
+        self.keep((stream, era), HAND_OVER, Instant::now(), None);
         Err(io::Error::other("the endpoint chose HTTP/1.1"))
+    }
+
+    /// Takes a connection in that turned out to be of HTTP/2, for whoever asks next.
+    pub fn adopt_http2(&self, mut stream: Transport, era: Era) {
+        if era == self.era.get() {
+            self.http2.adopt(stream);
+        } else {
+            stream.farewell();
+        }
     }
 
     /// Says once that handshakes fail, and once that they do no more.

@@ -62,7 +62,7 @@ const CUT_TAKES: Duration = Duration::from_secs(1);
 /// How the data plane went down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Farewell {
-    /// Connections that were open when the time was up, and were ended by force.
+    /// Connections and copies of requests that were open when the time was up, and were ended by force.
     pub cut: u64,
 }
 
@@ -301,7 +301,7 @@ impl Workers {
         futures_util::future::join_all(closing).await;
         self.tell_all(|done| Command::Shutdown(Shutdown::Idle, done))
             .await;
-        self.wait_for_none_open(timeout).await;
+        self.wait_for_all(timeout).await;
         self.cut_all().await
     }
 
@@ -316,19 +316,19 @@ impl Workers {
     /// Ends what is open by force, now, so that clients can tell: the end of the process alone would look
     /// like the end of a response that has no other.
     pub async fn cut_all(&self) -> Farewell {
-        let open = self.0.stats.sum(|s| &s.open);
+        let open = self.0.stats.under_way();
         if open > 0 {
             self.tell_all(|done| Command::Shutdown(Shutdown::Cut, done))
                 .await;
-            self.wait_for_none_open(CUT_TAKES).await;
+            self.wait_for_all(CUT_TAKES).await;
         }
         Farewell { cut: open }
     }
 
-    /// Waits until no connection is open, for `limit` at most.
-    async fn wait_for_none_open(&self, limit: Duration) {
+    /// Waits until no connection is open and no copy of a request is under way, for `limit` at most.
+    async fn wait_for_all(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        while self.0.stats.sum(|s| &s.open) > 0 && Instant::now() < deadline {
+        while self.0.stats.under_way() > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -20,6 +20,11 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
+/// The head of a request with a body.
+fn post(length: usize) -> String {
+    format!("POST /within HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+}
+
 /// A server that answers each request with its path once the test says so.
 fn held(gate: &Gate) -> Backend {
     let gate = gate.clone();
@@ -160,6 +165,12 @@ fn a_client_that_goes_away_leaves_the_queue() {
     wait_for_queued(&lastcall, 2);
     half.half_close();
     assert_eq!(half.read_response().status(), 503);
+    // One whose request was never whole may read what it is told, too.
+    let body = format!("{}{}", post(100_000), "x".repeat(1000));
+    let mut within = RawClient::sending(lastcall.address, body);
+    wait_for_queued(&lastcall, 2);
+    within.half_close();
+    assert_eq!(within.read_response().status(), 503);
     wait_for_queued(&lastcall, 1);
     gate.open();
     assert_eq!(first.read_response().status(), 200);
@@ -170,6 +181,8 @@ fn a_client_that_goes_away_leaves_the_queue() {
         .map(|seen| seen.target().to_owned())
         .collect();
     assert_eq!(seen, ["/first", "/stays"]);
+    let log = lastcall.log();
+    assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
 }
 
 #[test]

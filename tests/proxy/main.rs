@@ -18,7 +18,9 @@ mod http2_lost;
 mod http2_retries;
 mod http2_reuse;
 mod http2_routes;
+mod http2_slow_end;
 mod http2_small;
+mod http2_targets;
 mod http2_websocket;
 mod http2_without_content;
 mod interim;
@@ -48,6 +50,7 @@ mod tls_streams;
 mod tls_upstream;
 mod tunnels;
 mod unread;
+mod upstream_change;
 
 /// How long a condition may take to come on a busy machine.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);

@@ -1,7 +1,11 @@
 //! Copies of requests for a second Backend: what they are, that nobody waits for them, and that a drain does.
 
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+
 use crate::support::backend::{self, Backend, Gate, Seen, Step};
-use crate::support::{Config, Lastcall, RawClient, wait_until};
+use crate::support::{Config, End, Lastcall, RawClient, RawServer, wait_until};
 
 const ALL: &str =
     "routes: [{filters: [{mirror: {backend: {name: shadow}}}], backends: [{name: web}]}]";
@@ -219,4 +223,49 @@ fn a_drain_waits_for_copies_and_cuts_them_at_its_deadline() {
     lastcall.wait_for_metric(&in_flight, 0.0);
     assert!(lastcall.count("lastcall_cuts_total").unwrap() >= 1);
     gate.open();
+}
+
+/// A copy that is in flight on an endpoint as lastcall is told to end, and its clients are gone.
+fn left_behind(timeout: &str) -> (Lastcall, RawClient) {
+    let (web, shadow) = (Backend::echo(), RawServer::start());
+    let config = Config::new(&[web.address])
+        .endpoints("shadow", &[shadow.address])
+        .load_balancer(ALL)
+        .flag(timeout);
+    let lastcall = Lastcall::start(config);
+    let mut client = RawClient::connect(lastcall.address);
+    let answer = client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.status(), 200);
+    let mut endpoint = shadow.accept();
+    endpoint.read_until("\r\n\r\n");
+    drop(client);
+    lastcall.signal(Signal::TERM);
+    let address = lastcall.address;
+    wait_until(
+        "the port to be closed",
+        crate::LIMIT,
+        || match TcpStream::connect(address) {
+            Ok(_) => Err("it is open"),
+            Err(_) => Ok(()),
+        },
+    );
+    (lastcall, endpoint)
+}
+
+#[test]
+fn lastcalls_own_end_waits_for_copies() {
+    let (mut lastcall, mut endpoint) = left_behind("--shutdown-timeout=60s");
+    assert_eq!(endpoint.end_now(), End::Open);
+    endpoint.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(endpoint.read_to_end(), (Vec::new(), End::Fin));
+    lastcall.wait();
+    assert!(lastcall.log().contains("cut=0"), "{}", lastcall.log());
+}
+
+#[test]
+fn lastcalls_own_end_cuts_and_counts_copies_that_take_too_long() {
+    let (mut lastcall, mut endpoint) = left_behind("--shutdown-timeout=200ms");
+    assert_eq!(endpoint.read_to_end().0, b"");
+    lastcall.wait();
+    assert!(lastcall.log().contains("cut=1"), "{}", lastcall.log());
 }

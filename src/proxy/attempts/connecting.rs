@@ -16,6 +16,8 @@ use crate::proxy::worker::{Control, Worker};
 pub(in crate::proxy) enum NotConnected {
     /// It was refused, failed, or took too long.
     Failed(Answer),
+    /// There may be one, but the request cannot be said on it: that is told of the request, whoever is asked.
+    Unsayable(Answer),
     /// It was cut.
     Cut,
     /// The client has given the request up.
@@ -27,19 +29,29 @@ impl NotConnected {
     pub(in crate::proxy) fn tried<T>(self, worker: &Worker, gone: impl FnOnce() -> T) -> Tried<T> {
         match self {
             Self::Failed(answer) => Tried::Again(answer),
+            Self::Unsayable(answer) => {
+                worker.stats().refused.add(1);
+                Tried::Failed(answer)
+            }
             Self::Cut => cut(worker, 0, true),
             Self::Gone => Tried::Over(gone()),
         }
     }
 }
 
+impl From<Answer> for NotConnected {
+    fn from(answer: Answer) -> Self {
+        Self::Failed(answer)
+    }
+}
+
 /// Waits for `connecting`, no longer than the attempt may take; an error of its own is what the client is told.
 /// `gone` is ready once the client has given the request up.
-pub(in crate::proxy) async fn connected<T>(
+pub(in crate::proxy) async fn connected<T, E: Into<NotConnected>>(
     attempts: &Attempts<'_>,
     (worker, control): (&Worker, &Control),
     in_flight: &InFlight<Picked>,
-    connecting: impl Future<Output = Result<T, Answer>>,
+    connecting: impl Future<Output = Result<T, E>>,
     mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Result<T, NotConnected> {
     let left: Duration = attempts.connect_limit(Instant::now());
@@ -55,11 +67,12 @@ pub(in crate::proxy) async fn connected<T>(
             return Poll::Ready(Err(NotConnected::Gone));
         }
         connecting.as_mut().poll(cx).map(|done| {
-            let late = |_| unreachable_within(504);
-            done.map_err(late).and_then(|made| made).map_err(|answer| {
+            let late = |_| Err(NotConnected::Failed(unreachable_within(504)));
+            let made = done.map_or_else(late, |made| made.map_err(Into::into));
+            if let Err(NotConnected::Failed(_)) = &made {
                 worker.stats().upstream_connect_failures.add(1);
-                NotConnected::Failed(answer)
-            })
+            }
+            made
         })
     });
     connected.await

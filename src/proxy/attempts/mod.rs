@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-pub(super) use connecting::{connected, unreachable};
+pub(super) use connecting::{NotConnected, connected, unreachable};
 pub(super) use failure::{Ended, Failure, Truncated, Unanswered};
 
 use super::destination::Chosen;

@@ -7,7 +7,7 @@ use http::uri::Scheme;
 
 use super::{Http1Link, Http2Link, Link};
 use crate::model::{EndpointProtocol, ProxyVersion};
-use crate::proxy::attempts::unreachable;
+use crate::proxy::attempts::{NotConnected, unreachable};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::http2::{Place, request_for_endpoint};
 use crate::proxy::proxy_protocol::Addresses;
@@ -60,15 +60,14 @@ pub(in crate::proxy) fn reuse(
     Some((http1(worker, stream, outbound, told), true))
 }
 
-/// Connects, or uses a connection of HTTP/2 that is there; with `ends` the head is all of the request. An error is
-/// what the client is told.
+/// Connects, or uses a connection of HTTP/2 that is there; with `ends` the head is all of the request.
 pub(in crate::proxy) async fn connect(
     worker: &Worker,
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     told: Told,
     ends: bool,
-) -> Result<Linked, Answer> {
+) -> Result<Linked, NotConnected> {
     match outbound.protocol {
         EndpointProtocol::Http1 => {
             let connecting = upstream.connect_telling(told, Offer::Http1, &worker.buffers);
@@ -79,7 +78,7 @@ pub(in crate::proxy) async fn connect(
         EndpointProtocol::Http2 => http2(worker, upstream, outbound, ends).await,
         EndpointProtocol::Negotiated => negotiated(worker, upstream, outbound, ends).await,
         // No request is led to one.
-        EndpointProtocol::Bytes => Err(unreachable()),
+        EndpointProtocol::Bytes => Err(unreachable().into()),
     }
 }
 
@@ -90,7 +89,7 @@ async fn negotiated(
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Result<Linked, Answer> {
+) -> Result<Linked, NotConnected> {
     for _ in 0..2 {
         if upstream.speaks_http2(outbound.upgrade) {
             let linked = http2(worker, upstream, outbound, ends).await;
@@ -108,15 +107,16 @@ async fn negotiated(
         } else {
             Offer::Any
         };
+        let era = upstream.era();
         let connecting = upstream.connect_telling(None, offer, &worker.buffers);
         let stream = connecting.await.map_err(|_| unreachable())?;
         worker.stats().upstream_connects.add(1);
         if !upstream.chose_http2(&stream) {
             return Ok((http1(worker, stream, outbound, None), false));
         }
-        upstream.http2.adopt(stream);
+        upstream.adopt_http2(stream, era);
     }
-    Err(unreachable())
+    Err(unreachable().into())
 }
 
 fn http1(worker: &Worker, stream: Transport, outbound: &Outbound<'_>, told: Told) -> Link {
@@ -137,7 +137,7 @@ async fn http2(
     upstream: &Rc<Upstream>,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Result<Linked, Answer> {
+) -> Result<Linked, NotConnected> {
     for _ in 0..PLACES {
         let (connecting, buffers) = (Rc::clone(upstream), Rc::clone(&worker.buffers));
         let connect = move || async move { connecting.connect_http2(&buffers).await };
@@ -150,7 +150,7 @@ async fn http2(
             return Ok(linked);
         }
     }
-    Err(unreachable())
+    Err(unreachable().into())
 }
 
 /// Begins a stream with the request's head; `None` where the connection takes no more of them.
@@ -160,10 +160,10 @@ fn stream(
     place: Place,
     outbound: &Outbound<'_>,
     ends: bool,
-) -> Result<Option<Linked>, Answer> {
+) -> Result<Option<Linked>, NotConnected> {
     if outbound.upgrade && !place.takes_websockets() {
         let none = "the endpoint takes no WebSockets over HTTP/2 (RFC 8441)";
-        return Err(Answer::new(502, none));
+        return Err(Answer::new(502, none).into());
     }
     let counter = if place.fresh {
         &worker.stats().upstream_connects
@@ -177,8 +177,10 @@ fn stream(
         Scheme::HTTP
     };
     let request = request_for_endpoint(outbound.head, &scheme).map_err(|error| {
-        tracing::error!(%error, "request");
-        unreachable()
+        // A client's doing: the log is not for it to fill.
+        tracing::debug!(%error, "request");
+        let why = "the request cannot be carried in HTTP/2, which its endpoints speak";
+        NotConnected::Unsayable(Answer::new(400, why))
     })?;
     let kept = place.kept;
     let sent = place.send(request, ends).ok();

@@ -17,10 +17,10 @@ use crate::proxy::http1::{
     UpstreamEnd, after_response, chunk_head, last_chunk, parse_response,
 };
 use crate::proxy::http2::trailers;
+use crate::proxy::pick::Picked;
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::sheets::Sheet;
 use crate::proxy::transport::Transport;
-use crate::proxy::upstream::Upstream;
 
 /// One exchange's use of a connection.
 pub(in crate::proxy) struct Http1Link {
@@ -218,8 +218,9 @@ impl Http1Link {
 
     /// Returns the connection to the endpoint's pool, where it can be used again: the request was sent and the
     /// response read, each to its end. `ours` is how long it is kept at the most.
-    pub(in crate::proxy) fn keep(mut self, upstream: &Upstream, ours: Duration, now: Instant) {
+    pub(in crate::proxy) fn keep(mut self, picked: &Picked, ours: Duration, now: Instant) {
         self.sheet.bytes = std::mem::take(&mut self.out.front);
+        let Picked(upstream, _, era) = picked;
         let Some(kept) = self.kept else { return };
         let end = UpstreamEnd {
             request_sent: true,
@@ -229,7 +230,7 @@ impl Http1Link {
         };
         if after_response(end) == Reuse::Pool {
             let client = self.client.map(Box::new);
-            upstream.keep(self.stream, kept.time(ours), now, client);
+            upstream.keep((self.stream, *era), kept.time(ours), now, client);
         }
     }
 

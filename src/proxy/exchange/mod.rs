@@ -29,6 +29,7 @@ pub(super) use http2_link::{Http2Link, retain_trailers};
 pub(super) use link::Link;
 pub(super) use piece::{Piece, Then};
 pub(super) use replay::Replay;
+pub(super) use tunnel::{Opened, tunnel};
 
 use download::Download;
 use upload::Upload;
@@ -181,7 +182,7 @@ impl<'a, C: Caller> Exchange<'a, C> {
             self.control.upstream.set(0);
             if let (Some(Link::Http1(link)), true) = (self.link.take(), whole) {
                 link.keep(
-                    &in_flight.endpoint().0,
+                    in_flight.endpoint(),
                     self.task.timeouts.backend_idle,
                     self.now,
                 );

@@ -7,7 +7,11 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Caller, Exchange, Link};
+use crate::gate::InFlight;
+use crate::proxy::pick::Picked;
+use crate::proxy::timer::Timer;
 use crate::proxy::tunnel::Ended;
+use crate::proxy::worker::{Control, Worker};
 
 /// How far one of the two ways is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,56 +38,72 @@ struct Tunnel<'t, C> {
 }
 
 impl<C: Caller> Exchange<'_, C> {
-    /// Passes bytes on, behind a switch, until the tunnel ends. Whatever does not end by both sides' own closing
-    /// is for the caller to end in a way that cannot be taken for an end; the endpoint's side is.
-    pub(in crate::proxy) async fn tunnel(mut self, idle: Option<Duration>) -> Ended {
-        let (Some(mut link), Some(in_flight)) = (self.link.take(), self.in_flight.take()) else {
-            return Ended::Broken;
-        };
-        let stats = self.worker.stats();
-        let mut tunnel = Tunnel {
-            caller: self.caller,
-            link: &mut link,
-            up: Way::Reading,
-            down: Way::Reading,
-            bytes_in: 0,
-            bytes_out: 0,
-        };
-        let (control, timer) = (self.control, self.timer);
-        let mut moved = Instant::now();
-        stats.tunnels.add(1);
-        let ended = poll_fn(|cx| {
-            if control.cut.get() {
-                return Poll::Ready(Ended::Cut);
-            }
-            if let Poll::Ready(ended) = tunnel.poll(cx) {
-                return Poll::Ready(ended);
-            }
-            let (bytes_in, bytes_out) = tunnel.take_moved();
-            if bytes_in + bytes_out > 0 {
-                stats.bytes_in.add(bytes_in);
-                stats.bytes_out.add(bytes_out);
-                moved = Instant::now();
-            }
-            match idle {
-                Some(idle) => timer.poll_until(moved + idle, cx).map(|()| Ended::Idle),
-                None => Poll::Pending,
-            }
-        })
-        .await;
-        stats.tunnels.subtract(1);
-        let (bytes_in, bytes_out) = tunnel.take_moved();
-        stats.bytes_in.add(bytes_in);
-        stats.bytes_out.add(bytes_out);
-        if ended == Ended::Cut {
-            in_flight.count_cut();
-            stats.cut.add(1);
-        }
-        if ended != Ended::Closed {
-            link.reset();
-        }
-        ended
+    /// What a tunnel needs of the exchange that has opened it; `None` where it has not.
+    pub(in crate::proxy) fn into_tunnel(self) -> Option<Opened> {
+        Some((self.link?, self.in_flight?))
     }
+}
+
+/// The endpoint's side of a tunnel, and what counts it as in flight there.
+pub(in crate::proxy) type Opened = (Link, InFlight<Picked>);
+
+/// Passes bytes on, behind a switch, until the tunnel ends. Whatever does not end by both sides' own closing is for
+/// the caller to end in a way that cannot be taken for an end; the endpoint's side is. Needs nothing of the
+/// configuration that the request came under: it may last for days.
+pub(in crate::proxy) async fn tunnel<C: Caller>(
+    (caller, timer): (&mut C, &mut Timer),
+    (worker, control): (&Worker, &Control),
+    (mut link, in_flight): Opened,
+    idle: Option<Duration>,
+) -> Ended {
+    // The request is over, and an order to cut is to reach what it has become.
+    control.upstream.set(in_flight.endpoint().0.key);
+    let stats = worker.stats();
+    let mut tunnel = Tunnel {
+        caller,
+        link: &mut link,
+        up: Way::Reading,
+        down: Way::Reading,
+        bytes_in: 0,
+        bytes_out: 0,
+    };
+    let mut moved = Instant::now();
+    stats.tunnels.add(1);
+    let ended = poll_fn(|cx| {
+        if control.cut.get() {
+            return Poll::Ready(Ended::Cut);
+        }
+        if let Poll::Ready(ended) = tunnel.poll(cx) {
+            return Poll::Ready(ended);
+        }
+        let (bytes_in, bytes_out) = tunnel.take_moved();
+        if bytes_in + bytes_out > 0 {
+            stats.bytes_in.add(bytes_in);
+            stats.bytes_out.add(bytes_out);
+            moved = Instant::now();
+        }
+        match idle {
+            Some(idle) => timer.poll_until(moved + idle, cx).map(|()| Ended::Idle),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    stats.tunnels.subtract(1);
+    let (bytes_in, bytes_out) = tunnel.take_moved();
+    stats.bytes_in.add(bytes_in);
+    stats.bytes_out.add(bytes_out);
+    if ended == Ended::Cut {
+        in_flight.count_cut();
+        stats.cut.add(1);
+    }
+    if ended != Ended::Closed {
+        link.reset();
+    }
+    // The endpoint's side is closed before the gate is left: who waits for the gate may stop it then.
+    drop(link);
+    drop(in_flight);
+    control.upstream.set(0);
+    ended
 }
 
 impl<C: Caller> Tunnel<'_, C> {

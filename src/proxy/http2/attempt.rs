@@ -50,7 +50,7 @@ impl Stream {
         in_flight: &InFlight<Picked>,
     ) -> Result<Linked, Tried<()>> {
         let worker = &*self.client.worker;
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, _) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses));
         // The stream of a WebSocket goes on behind its opening.
         let ends = self.caller.is_ended() && !outbound.upgrade;
@@ -92,10 +92,8 @@ impl Stream {
             Ended::Finished => return Tried::Over(()),
             Ended::Switched => {
                 let idle = attempts.task.timeouts.tunnel_idle;
-                // On the heap while it lasts: requests are to carry nothing of it.
-                if Box::pin(exchange.tunnel(idle)).await != tunnel::Ended::Closed {
-                    self.caller.reset(Reason::CANCEL);
-                }
+                let opened = exchange.into_tunnel();
+                self.opened = opened.map(|opened| Box::new((opened, idle)));
                 return Tried::Over(());
             }
             Ended::Failed(failure) => failure,
@@ -114,6 +112,19 @@ impl Stream {
             messages,
         };
         self.failed(attempts, failed)
+    }
+
+    /// The tunnel that an attempt has opened, where one has, until it ends.
+    pub(super) async fn tunnel(&mut self) {
+        let Some(opened) = self.opened.take() else {
+            return;
+        };
+        let (opened, idle) = *opened;
+        let by = (&*self.client.worker, &*self.exchanging.control);
+        let caller = (&mut self.caller, &mut self.timer);
+        if exchange::tunnel(caller, by, opened, idle).await != tunnel::Ended::Closed {
+            self.caller.reset(Reason::CANCEL);
+        }
     }
 
     /// What a failed attempt means: try again, tell the client, or break off.

@@ -25,6 +25,7 @@ mod response;
 mod server;
 mod socket;
 mod stream;
+mod target;
 #[cfg(test)]
 mod tests;
 

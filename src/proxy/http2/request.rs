@@ -11,6 +11,7 @@ use http::uri::{Authority as UriAuthority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method as HttpMethod, Uri, request};
 
 use super::names::{is_new_each_time, name_of};
+use super::target;
 use crate::proxy::http1::{
     Authority, HeadLimits, RequestFault, RequestHead, Version, is_websocket, parse_request,
 };
@@ -166,7 +167,8 @@ fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.put_slice(b"\r\n");
 }
 
-/// A head that cannot be said in HTTP/2. It came from our own writer, so this is a fault of ours.
+/// A head that cannot be said in HTTP/2: longer than it may be, or a target that is none. Whose endpoints speak HTTP/1
+/// may say it.
 #[derive(Debug, thiserror::Error)]
 #[error("a head that HTTP/2 cannot carry: {0}")]
 pub(in crate::proxy) struct Untranslatable(pub(super) &'static str);
@@ -185,7 +187,7 @@ pub(in crate::proxy) fn request_for_endpoint(
         return Err(Untranslatable("its request line"));
     };
     let mut method = HttpMethod::from_bytes(method).map_err(|_| Untranslatable("its method"))?;
-    let target = bytes.slice_ref(target);
+    let target = target::escaped(bytes.slice_ref(target));
     let mut headers = HeaderMap::with_capacity(lines.fields());
     let (mut authority, mut protocol) = (None, None);
     for (name, value) in lines {

@@ -19,7 +19,7 @@ use crate::proxy::http1::driver::site_for;
 use crate::proxy::proxy_protocol::Addresses;
 use crate::proxy::respond::Answer;
 use crate::proxy::timer::Timer;
-use crate::proxy::worker::{Control, Registered, Shutdown, Site, View, Worker};
+use crate::proxy::worker::{Control, Shutdown, Site, View, Worker};
 
 /// Requests at once on one connection.
 const MAX_STREAMS: u32 = 256;
@@ -131,7 +131,7 @@ enum Ending {
 }
 
 /// Serves a client's connection until it ends.
-pub(in crate::proxy) async fn serve(socket: Socket, client: Rc<Client>, registered: Registered) {
+pub(in crate::proxy) async fn serve(socket: Socket, client: Rc<Client>) {
     let mut timer = Timer::default();
     let site = client.worker.view().site(client.port);
     // Where it is served no more, each request is told so.
@@ -160,7 +160,7 @@ pub(in crate::proxy) async fn serve(socket: Socket, client: Rc<Client>, register
     let mut ending = Ending::No;
     loop {
         let next = poll_fn(|cx| {
-            registered.control.register(cx.waker());
+            client.control.register(cx.waker());
             poll_next(&mut connection, &client, &mut ending, &mut timer, cx)
         });
         match next.await {

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -11,27 +10,31 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::linger::linger;
 use crate::proxy::transport::Transport;
-use crate::proxy::worker::Worker;
+use crate::proxy::worker::Registered;
 
-/// A socket and what was read from it. When it is dropped its last bytes are waited for (PITFALLS 42).
+/// A socket and what was read from it. When it is dropped its last bytes are waited for (PITFALLS 42); until then the
+/// connection counts as open, for limits and for lastcall's own end.
 pub(in crate::proxy) struct Socket {
     read: Buffer,
     /// `None` only while it is dropped.
-    transport: Option<Transport>,
-    worker: Rc<Worker>,
+    open: Option<(Transport, Registered)>,
 }
 
 impl Socket {
-    pub(in crate::proxy) fn new(transport: Transport, read: Buffer, worker: Rc<Worker>) -> Self {
+    pub(in crate::proxy) fn new(
+        transport: Transport,
+        read: Buffer,
+        registered: Registered,
+    ) -> Self {
         Self {
             read,
-            transport: Some(transport),
-            worker,
+            open: Some((transport, registered)),
         }
     }
 
     fn transport(&mut self) -> io::Result<Pin<&mut Transport>> {
-        let transport = self.transport.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let open = self.open.as_mut();
+        let (transport, _) = open.ok_or(io::ErrorKind::NotConnected)?;
         Ok(Pin::new(transport))
     }
 }
@@ -71,9 +74,8 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.transport
-            .as_ref()
-            .is_some_and(AsyncWrite::is_write_vectored)
+        let open = self.open.as_ref();
+        open.is_some_and(|(transport, _)| transport.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -87,9 +89,11 @@ impl AsyncWrite for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(mut transport) = self.transport.take() {
-            let worker = Rc::clone(&self.worker);
-            tokio::task::spawn_local(async move { linger(&mut transport, &worker).await });
+        if let Some((mut transport, registered)) = self.open.take() {
+            tokio::task::spawn_local(async move {
+                registered.control.follow().await;
+                linger(&mut transport, registered.worker()).await;
+            });
         }
     }
 }

@@ -15,7 +15,7 @@ use super::requester::Requester;
 use super::server::{Client, Open};
 use crate::proxy::attempts::{Attempts, Task};
 use crate::proxy::destination::{Chosen, Request, count_answer, destination};
-use crate::proxy::exchange::{Caller, Outbound};
+use crate::proxy::exchange::{Caller, Opened, Outbound};
 use crate::proxy::filters::Filtered;
 use crate::proxy::grpc;
 use crate::proxy::http1::driver::request_id;
@@ -38,6 +38,8 @@ pub(super) struct Stream {
     pub(super) grpc: bool,
     /// Its answer has no body, whatever its fields say.
     pub(super) no_body: bool,
+    /// The tunnel that it has become, and how long that may be idle.
+    pub(super) opened: Option<Box<(Opened, Option<Duration>)>>,
     /// The last to go: the connection looks then whether it may end.
     _open: Open,
 }
@@ -72,6 +74,7 @@ impl Stream {
             exchanging,
             grpc: content_type.is_some_and(|value| grpc::is_grpc(value.as_bytes())),
             no_body: parts.method == http::Method::HEAD,
+            opened: None,
             _open: open,
         }
     }
@@ -118,6 +121,12 @@ impl Stream {
         .await;
         if let Err(answer) = self.respond(&asked).await {
             self.answer(&answer);
+        }
+        // A tunnel may last for days: it holds nothing of the configuration.
+        drop(asked);
+        if self.opened.is_some() {
+            // On the heap while it lasts: requests are to carry nothing of it.
+            Box::pin(self.tunnel()).await;
         }
         self.client.worker.timers.give(self.timer);
     }
@@ -268,6 +277,6 @@ mod tests {
             size_of::<F>()
         }
         let bytes = size(Stream::serve);
-        assert!(bytes <= 2600, "{bytes} bytes");
+        assert!(bytes <= 2640, "{bytes} bytes");
     }
 }

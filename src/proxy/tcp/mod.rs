@@ -295,7 +295,7 @@ impl Connection {
         socket: &TcpStream,
         limit: Duration,
     ) -> Option<Result<Transport, NotReached>> {
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, _) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.origin.addresses(socket)));
         let connecting = upstream.connect_telling(told, Offer::Any, &self.worker.buffers);
         let connecting = tokio::time::timeout(limit, connecting);

@@ -1,8 +1,9 @@
 //! The client connections that one worker has, as it reaches them from outside their tasks.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use slab::Slab;
 
@@ -26,6 +27,15 @@ impl Control {
         if known.is_none() {
             *known = Some(waker.clone());
         }
+    }
+
+    /// Has another task woken from here on, the one that awaits this: it goes on with the connection.
+    pub(in crate::proxy) async fn follow(&self) {
+        poll_fn(|cx| {
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn cut(&self) {
@@ -67,6 +77,11 @@ impl Registered {
             control,
         }
     }
+
+    /// Whose connection it is.
+    pub(in crate::proxy) fn worker(&self) -> &Worker {
+        &self.worker
+    }
 }
 
 impl Drop for Registered {
@@ -103,7 +118,7 @@ impl Drop for Exchanging {
 }
 
 /// Exchanges at once, in each worker, that no client waits for.
-const MAX_UNATTENDED: usize = 128;
+const MAX_UNATTENDED: u64 = 128;
 
 /// An exchange that no client waits for, as its worker reaches it; its place is given up when this is dropped.
 pub(in crate::proxy) struct Unattended {
@@ -116,11 +131,10 @@ impl Unattended {
     /// Makes one known to its worker; `None` where there are too many.
     pub(in crate::proxy) fn new(worker: &Rc<Worker>) -> Option<Self> {
         let connections = &worker.connections;
-        let count = connections.unattended.get();
-        if count >= MAX_UNATTENDED {
+        if worker.stats().mirroring.get() >= MAX_UNATTENDED {
             return None;
         }
-        connections.unattended.set(count + 1);
+        worker.stats().mirroring.add(1);
         let control = Rc::new(Control::default());
         let key = connections.open.borrow_mut().insert(Rc::clone(&control));
         Some(Self {
@@ -133,9 +147,8 @@ impl Unattended {
 
 impl Drop for Unattended {
     fn drop(&mut self) {
-        let connections = &self.worker.connections;
-        connections.open.borrow_mut().remove(self.key);
-        connections.unattended.set(connections.unattended.get() - 1);
+        self.worker.connections.open.borrow_mut().remove(self.key);
+        self.worker.stats().mirroring.subtract(1);
     }
 }
 
@@ -143,7 +156,6 @@ impl Drop for Unattended {
 #[derive(Default)]
 pub(super) struct Connections {
     open: RefCell<Slab<Rc<Control>>>,
-    unattended: Cell<usize>,
 }
 
 impl Connections {

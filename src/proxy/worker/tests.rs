@@ -1,7 +1,7 @@
 //! A worker that is told what to do by the test, over real sockets.
 
 use std::io::{Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -212,4 +212,115 @@ fn a_panic_while_accepting_ends_the_process() {
         Command::Unlisten(port, done),
     ]);
     std::thread::sleep(LIMIT);
+}
+
+/// A configuration of one endpoint, as a command, and what tells that it was obeyed and whether anybody still has it.
+fn configured(
+    port: u16,
+    endpoint: std::net::SocketAddr,
+    gate: &Arc<Gate>,
+) -> (Command, oneshot::Receiver<()>, Weak<crate::model::Snapshot>) {
+    let (id, snapshot) = samples::serving(port, endpoint);
+    let held = Arc::downgrade(&snapshot);
+    let publication = Publication {
+        snapshot,
+        gates: Arc::new(HashMap::from([(id, Arc::clone(gate))])),
+        counts: Arc::default(),
+        tls: Arc::default(),
+        limiters: Arc::default(),
+        backends: Arc::default(),
+    };
+    let (done, obeyed) = oneshot::channel();
+    (Command::Publish(publication, done), obeyed, held)
+}
+
+const SWITCH: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+
+#[test]
+fn an_open_tunnel_holds_nothing_of_the_configuration_that_it_began_under() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (port, endpoint) = (address.port(), server.local_addr().unwrap());
+    let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
+    let (first, _, began_under) = configured(port, endpoint, &gate);
+    let commands = start(vec![first, Command::Listen(port, listener)]);
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+    client.write_all(upgrade.as_bytes()).unwrap();
+    let (mut at_server, _) = server.accept().unwrap();
+    read_until(&mut at_server, "\r\n\r\n");
+    at_server.write_all(SWITCH.as_bytes()).unwrap();
+    read_until(&mut client, "\r\n\r\n");
+
+    let (second, obeyed, now) = configured(port, endpoint, &gate);
+    commands.send(second).unwrap();
+    obeyed.blocking_recv().unwrap();
+    assert!(now.strong_count() > 0);
+    wait_until("the end of the first configuration", || {
+        began_under.strong_count() == 0
+    });
+    client.write_all(b"up").unwrap();
+    read_until(&mut at_server, "up");
+    at_server.write_all(b"down").unwrap();
+    read_until(&mut client, "down");
+    assert_eq!(gate.in_flight(), 1);
+}
+
+/// RFC 8441.
+#[test]
+fn nor_does_one_in_a_stream_of_http2() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (port, endpoint) = (address.port(), server.local_addr().unwrap());
+    let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
+    let (first, _, began_under) = configured(port, endpoint, &gate);
+    let commands = start(vec![first, Command::Listen(port, listener)]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (response, body) = runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut send, mut connection) = h2::client::handshake(socket).await.unwrap();
+        let ping = connection.ping_pong();
+        tokio::spawn(connection);
+        // Its settings are here with the answer: WebSockets are taken.
+        ping.unwrap().ping(h2::Ping::opaque()).await.unwrap();
+        let mut request = http::Request::new(());
+        *request.method_mut() = http::Method::CONNECT;
+        *request.uri_mut() = http::Uri::from_static("http://a/");
+        let protocol = h2::ext::Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+        send.send_request(request, false).unwrap()
+    });
+    let (mut at_server, _) = server.accept().unwrap();
+    let asked = read_until(&mut at_server, "\r\n\r\n");
+    let key = asked.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        (name.eq_ignore_ascii_case("sec-websocket-key")).then_some(value)
+    });
+    let accept = crate::proxy::http1::WebSocketAccept::to(key.unwrap().as_bytes()).unwrap();
+    let switch = SWITCH.replace("chat", "websocket");
+    let accept = std::str::from_utf8(accept.as_bytes()).unwrap().to_owned();
+    let switch = switch.replace(
+        "\r\n\r\n",
+        &format!("\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"),
+    );
+    at_server.write_all(switch.as_bytes()).unwrap();
+    assert_eq!(runtime.block_on(response).unwrap().status(), 200);
+
+    let (second, obeyed, _) = configured(port, endpoint, &gate);
+    commands.send(second).unwrap();
+    obeyed.blocking_recv().unwrap();
+    wait_until("the end of the first configuration", || {
+        began_under.strong_count() == 0
+    });
+    assert_eq!(gate.in_flight(), 1);
+    drop(body);
 }

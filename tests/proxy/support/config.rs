@@ -98,6 +98,14 @@ impl Config {
         self
     }
 
+    /// Takes a field out of a Backend's spec.
+    pub fn without(mut self, name: &str, field: &str) -> Self {
+        let index = self.index(name);
+        let lines = &mut self.backends[index].2;
+        lines.retain(|line| line.split(':').next() != Some(field));
+        self
+    }
+
     /// Adds another Backend, or gives one other endpoints.
     pub fn endpoints(mut self, backend: &str, endpoints: &[SocketAddr]) -> Self {
         self.set_endpoints(backend, endpoints);

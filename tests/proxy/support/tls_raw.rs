@@ -107,15 +107,22 @@ impl TlsRawServer {
         }
     }
 
-    /// The next connection, after `header` in clear text and its handshake.
+    /// The next connection, as it comes.
     #[track_caller]
-    pub fn accept_behind(&self, header: &[u8]) -> StreamOwned<ServerConnection, TcpStream> {
-        let mut socket = wait_until("a connection", LIMIT, || {
+    pub fn accept_clear(&self) -> TcpStream {
+        let socket = wait_until("a connection", LIMIT, || {
             self.listener.accept().map(|(socket, _)| socket)
         });
         socket.set_nonblocking(false).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(LIMIT)).unwrap();
+        socket
+    }
+
+    /// The next connection, after `header` in clear text and its handshake.
+    #[track_caller]
+    pub fn accept_behind(&self, header: &[u8]) -> StreamOwned<ServerConnection, TcpStream> {
+        let mut socket = self.accept_clear();
         let mut got = vec![0; header.len()];
         socket.read_exact(&mut got).unwrap();
         assert_eq!(

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::{
     Event, Field, ForwardContext, Method, Next, RequestHead, WebSocketAccept, forward_request,
@@ -12,6 +12,7 @@ use super::super::{
 };
 use super::caller::Body;
 use super::exchange::{Exchange, Seen};
+use super::tunnel::Opened;
 use super::{Connection, on};
 use crate::gate::InFlight;
 use crate::model::EndpointProtocol;
@@ -26,7 +27,6 @@ use crate::proxy::respond::Answer;
 use crate::proxy::rng::Rng;
 use crate::proxy::tls::Offer;
 use crate::proxy::transport::Transport;
-use crate::proxy::tunnel;
 use crate::proxy::worker::{Site, View};
 
 impl Connection {
@@ -119,7 +119,11 @@ impl Connection {
             let client = &mut self.client;
             let next = attempts.next(&self.worker, |cx| client.poll_left(cx));
             let Some(in_flight) = next.await? else {
-                // It has closed its side while it waited. It may still read what it is told.
+                // It has closed its side while it waited. It may still read what it is told, also where its
+                // request was never whole.
+                if self.state.request_is_open() {
+                    on(&mut self.state, Event::RequestBodyAbandoned);
+                }
                 on(&mut self.state, Event::ClientEof);
                 return Err(NoPlace::ClientGone.answer());
             };
@@ -144,7 +148,7 @@ impl Connection {
             match self.connect(attempts, &in_flight).await {
                 // What it chose in its handshake was not known before.
                 Ok((stream, false)) if upstream.chose_http2(&stream) => {
-                    upstream.http2.adopt(stream);
+                    upstream.adopt_http2(stream, in_flight.endpoint().2);
                 }
                 Ok((stream, kept)) => {
                     return self.exchange(attempts, stream, kept, in_flight).await;
@@ -192,7 +196,7 @@ impl Connection {
         attempts: &Attempts<'_>,
         in_flight: &InFlight<Picked>,
     ) -> Result<(Transport, bool), Tried<Next>> {
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, _) = in_flight.endpoint();
         // Asked of the socket only where an endpoint wants to know.
         let told = tells.map(|version| (version, self.client.addresses()));
         let whose = told.as_ref().map(|(_, client)| client);
@@ -250,7 +254,8 @@ impl Connection {
                     return Tried::Over(Next::Close);
                 };
                 let idle = attempts.task.timeouts.tunnel_idle;
-                self.tunnel(link, in_flight, idle).await
+                self.opened = Some(Opened::over(link, in_flight, idle));
+                Tried::Over(self.state.next())
             }
             Ended::Failed(failure) => {
                 drop(exchange);
@@ -262,29 +267,6 @@ impl Connection {
                 self.failed(attempts, failure, (sent, kept, true), seen)
             }
         }
-    }
-
-    /// An upgraded connection goes on until both sides have closed it; the guard goes with it.
-    async fn tunnel(
-        &mut self,
-        link: super::exchange::Link,
-        in_flight: InFlight<Picked>,
-        idle: Option<Duration>,
-    ) -> Tried<Next> {
-        if let Some((mut endpoint, mut read)) = link.into_parts() {
-            self.worker.stats().tunnels.add(1);
-            let control = Rc::clone(&self.client.registered.control);
-            let client = (&mut self.client.stream, &mut self.client.buffer);
-            let endpoint = (&mut endpoint, &mut read);
-            let ended = tunnel::run(&self.worker, client, endpoint, &control, idle).await;
-            self.worker.stats().tunnels.subtract(1);
-            if ended == tunnel::Ended::Cut {
-                in_flight.count_cut();
-                self.worker.stats().cut.add(1);
-                return Tried::Over(Next::Reset);
-            }
-        }
-        Tried::Over(Next::Close)
     }
 
     /// What a failed attempt means: try again, tell the client, or break off. `sent`, `kept` and `replayable` are

@@ -102,6 +102,27 @@ impl<'a> Http1Caller<'a> {
         }
     }
 
+    /// Behind a switch of protocols, whose head may have still to go out.
+    pub(super) fn of_tunnel(
+        client: &'a mut Client,
+        state: &'a mut ClientConnection,
+        worker: &'a Worker,
+        body: &'a mut Body,
+    ) -> Self {
+        Self {
+            client,
+            state,
+            worker,
+            version: Version::Http11,
+            body,
+            framing: ResponseFraming::None,
+            response: Response::Begun,
+            data: Bytes::new(),
+            last: false,
+            tunnel: true,
+        }
+    }
+
     /// What the client has seen of the response.
     pub(super) fn seen(&self) -> Seen {
         match self.response {

@@ -258,9 +258,9 @@ impl<'a> Exchange<'a> {
     fn keep_connection(&mut self, in_flight: &InFlight<Picked>, kept: Kept) {
         let keep = kept.time(self.task.timeouts.backend_idle);
         if let Some(stream) = self.link.take_stream() {
-            let Picked(upstream, tells) = in_flight.endpoint();
+            let Picked(upstream, tells, era) = in_flight.endpoint();
             let told = tells.map(|_| Box::new(self.client.addresses()));
-            upstream.keep(stream, keep, self.now, told);
+            upstream.keep((stream, *era), keep, self.now, told);
         }
     }
 

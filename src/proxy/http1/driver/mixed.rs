@@ -10,11 +10,11 @@ use super::super::{Next, RequestBody};
 use super::Connection;
 use super::caller::{Body, Http1Caller};
 use super::exchange::Seen;
+use super::tunnel::Opened;
 use crate::gate::InFlight;
 use crate::proxy::attempts::{Attempts, Ended, Failure, Task, Tried, connected};
 use crate::proxy::exchange::{self, Exchange, Link, Linked, Outbound};
 use crate::proxy::pick::Picked;
-use crate::proxy::tunnel;
 
 impl Connection {
     /// One attempt; `body` is the request's over all of them.
@@ -45,7 +45,7 @@ impl Connection {
         }
     }
 
-    /// The exchange, and the tunnel that may follow; what comes next, or what went wrong and what the client has
+    /// The exchange; what comes next, a tunnel perhaps, or what went wrong and what the client has
     /// seen of it.
     async fn exchange_mixed(
         &mut self,
@@ -71,18 +71,17 @@ impl Connection {
         );
         let ended = match poll_fn(|cx| exchange.poll(cx)).await {
             Ended::Finished => Ok(None),
-            Ended::Switched => Ok(Some(exchange.tunnel(task.timeouts.tunnel_idle).await)),
+            Ended::Switched => Ok(exchange.into_tunnel()),
             Ended::Failed(failure) => {
                 drop(exchange);
                 Err((failure, caller.seen()))
             }
         };
         self.client.timer = timer;
-        Ok(match ended? {
-            None => self.state.next(),
-            Some(tunnel::Ended::Closed) => Next::Close,
-            Some(_) => Next::Reset,
-        })
+        if let Some(opened) = ended? {
+            self.opened = Some(Opened::over_link(opened, task.timeouts.tunnel_idle));
+        }
+        Ok(self.state.next())
     }
 
     /// A connection to the endpoint, or a stream on one, with the request's head on it.
@@ -93,7 +92,7 @@ impl Connection {
         head: &[u8],
         in_flight: &InFlight<Picked>,
     ) -> Result<Linked, Tried<Next>> {
-        let Picked(upstream, tells) = in_flight.endpoint();
+        let Picked(upstream, tells, _) = in_flight.endpoint();
         let told = tells.map(|version| (version, self.client.addresses()));
         let outbound = Outbound {
             protocol: upstream.protocol(),
