@@ -1,12 +1,14 @@
 //! A worker that is told what to do by the test, over real sockets.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
 use crate::gate::{Gate, State, Wake, worker_tickets};
+use crate::model::Snapshot;
 use crate::proxy::samples;
 
 /// Long enough for a busy machine; nothing waits for it to pass.
@@ -52,7 +54,7 @@ impl Wake for NobodyWaits {
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// What comes, until it contains `end`.
-fn read_until(stream: &mut std::net::TcpStream, end: &str) -> String {
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let mut text = String::new();
     while !text.contains(end) {
@@ -66,8 +68,8 @@ fn read_until(stream: &mut std::net::TcpStream, end: &str) -> String {
 
 #[test]
 fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let port = address.port();
@@ -87,7 +89,7 @@ fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
     ]);
     let withdrawn = gate.change(State::Closed).generation;
     gate.change(State::Open);
-    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
     client.write_all(GET).unwrap();
     let (mut at_server, _) = server.accept().unwrap();
     read_until(&mut at_server, "\r\n\r\n");
@@ -117,8 +119,8 @@ fn what_entered_after_a_drain_was_withdrawn_is_not_cut_by_its_order() {
 
 #[test]
 fn an_order_to_cut_reaches_what_is_in_flight_at_an_endpoints_former_address() {
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let port = address.port();
@@ -137,7 +139,7 @@ fn an_order_to_cut_reaches_what_is_in_flight_at_an_endpoints_former_address() {
         Command::Publish(publication(Arc::clone(&snapshot)), oneshot::channel().0),
         Command::Listen(port, listener),
     ]);
-    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
     client.write_all(GET).unwrap();
     let (mut at_server, _) = server.accept().unwrap();
     read_until(&mut at_server, "\r\n\r\n");
@@ -156,10 +158,10 @@ fn an_order_to_cut_reaches_what_is_in_flight_at_an_endpoints_former_address() {
 
 #[test]
 fn who_waits_at_a_listener_that_is_taken_out_is_told_so() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
     client
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();
@@ -177,7 +179,7 @@ fn who_waits_at_a_listener_that_is_taken_out_is_told_so() {
     assert!(answer.contains("this listener was removed"), "{answer}");
     // In the end it is closed all the same.
     wait_until("its end", || closed.try_recv() != Err(TryRecvError::Empty));
-    std::net::TcpStream::connect(address).unwrap_err();
+    TcpStream::connect(address).unwrap_err();
 }
 
 /// Runs this same test in a process of its own, which a panic may end.
@@ -203,7 +205,7 @@ fn a_panic_while_accepting_ends_the_process() {
         return;
     }
     // The runtime panics over a socket that blocks; any panic would do.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (done, _) = oneshot::channel();
     let _commands = start(vec![
@@ -217,9 +219,9 @@ fn a_panic_while_accepting_ends_the_process() {
 /// A configuration of one endpoint, as a command, and what tells that it was obeyed and whether anybody still has it.
 fn configured(
     port: u16,
-    endpoint: std::net::SocketAddr,
+    endpoint: SocketAddr,
     gate: &Arc<Gate>,
-) -> (Command, oneshot::Receiver<()>, Weak<crate::model::Snapshot>) {
+) -> (Command, oneshot::Receiver<()>, Weak<Snapshot>) {
     let (id, snapshot) = samples::serving(port, endpoint);
     let held = Arc::downgrade(&snapshot);
     let publication = Publication {
@@ -234,59 +236,82 @@ fn configured(
     (Command::Publish(publication, done), obeyed, held)
 }
 
+/// A worker with one listener before one server.
+struct Scene {
+    server: TcpListener,
+    /// Of the listener.
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    commands: mpsc::UnboundedSender<Command>,
+    /// The configuration in the beginning.
+    first: Weak<Snapshot>,
+}
+
+impl Scene {
+    fn start() -> Self {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let endpoint = server.local_addr().unwrap();
+        let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
+        let (command, _, first) = configured(address.port(), endpoint, &gate);
+        let commands = start(vec![command, Command::Listen(address.port(), listener)]);
+        Self {
+            server,
+            address,
+            gate,
+            commands,
+            first,
+        }
+    }
+
+    /// Puts the same in its place, and waits until nobody holds the first.
+    fn configure_again(&self) {
+        let endpoint = self.server.local_addr().unwrap();
+        let (command, obeyed, now) = configured(self.address.port(), endpoint, &self.gate);
+        self.commands.send(command).unwrap();
+        obeyed.blocking_recv().unwrap();
+        assert!(now.strong_count() > 0);
+        wait_until("the end of the first configuration", || {
+            self.first.strong_count() == 0
+        });
+    }
+}
+
 const SWITCH: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
 
 #[test]
 fn an_open_tunnel_holds_nothing_of_the_configuration_that_it_began_under() {
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let (port, endpoint) = (address.port(), server.local_addr().unwrap());
-    let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
-    let (first, _, began_under) = configured(port, endpoint, &gate);
-    let commands = start(vec![first, Command::Listen(port, listener)]);
-    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let scene = Scene::start();
+    let mut client = TcpStream::connect(scene.address).unwrap();
     let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
     client.write_all(upgrade.as_bytes()).unwrap();
-    let (mut at_server, _) = server.accept().unwrap();
+    let (mut at_server, _) = scene.server.accept().unwrap();
     read_until(&mut at_server, "\r\n\r\n");
     at_server.write_all(SWITCH.as_bytes()).unwrap();
     read_until(&mut client, "\r\n\r\n");
 
-    let (second, obeyed, now) = configured(port, endpoint, &gate);
-    commands.send(second).unwrap();
-    obeyed.blocking_recv().unwrap();
-    assert!(now.strong_count() > 0);
-    wait_until("the end of the first configuration", || {
-        began_under.strong_count() == 0
-    });
+    scene.configure_again();
     client.write_all(b"up").unwrap();
     read_until(&mut at_server, "up");
     at_server.write_all(b"down").unwrap();
     read_until(&mut client, "down");
-    assert_eq!(gate.in_flight(), 1);
+    assert_eq!(scene.gate.in_flight(), 1);
 }
 
 /// RFC 8441.
 #[test]
 fn nor_does_one_in_a_stream_of_http2() {
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let (port, endpoint) = (address.port(), server.local_addr().unwrap());
-    let gate = Arc::new(Gate::new(1, State::Open, Arc::new(NobodyWaits)));
-    let (first, _, began_under) = configured(port, endpoint, &gate);
-    let commands = start(vec![first, Command::Listen(port, listener)]);
+    let scene = Scene::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
     let (response, body) = runtime.block_on(async {
-        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let socket = tokio::net::TcpStream::connect(scene.address).await.unwrap();
         let (mut send, mut connection) = h2::client::handshake(socket).await.unwrap();
         let ping = connection.ping_pong();
         tokio::spawn(connection);
@@ -299,7 +324,7 @@ fn nor_does_one_in_a_stream_of_http2() {
         request.extensions_mut().insert(protocol);
         send.send_request(request, false).unwrap()
     });
-    let (mut at_server, _) = server.accept().unwrap();
+    let (mut at_server, _) = scene.server.accept().unwrap();
     let asked = read_until(&mut at_server, "\r\n\r\n");
     let key = asked.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
@@ -315,12 +340,7 @@ fn nor_does_one_in_a_stream_of_http2() {
     at_server.write_all(switch.as_bytes()).unwrap();
     assert_eq!(runtime.block_on(response).unwrap().status(), 200);
 
-    let (second, obeyed, _) = configured(port, endpoint, &gate);
-    commands.send(second).unwrap();
-    obeyed.blocking_recv().unwrap();
-    wait_until("the end of the first configuration", || {
-        began_under.strong_count() == 0
-    });
-    assert_eq!(gate.in_flight(), 1);
+    scene.configure_again();
+    assert_eq!(scene.gate.in_flight(), 1);
     drop(body);
 }
