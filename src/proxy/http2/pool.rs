@@ -109,6 +109,11 @@ pub(in crate::proxy) struct Place {
 }
 
 impl Place {
+    fn waited_for(lease: Lease, fresh: bool) -> Self {
+        let kept = false;
+        Self { lease, fresh, kept }
+    }
+
     /// Whether the endpoint takes `WebSocket`s (RFC 8441 section 3).
     pub(in crate::proxy) fn takes_websockets(&self) -> bool {
         self.lease.0.send.is_extended_connect_protocol_enabled()
@@ -147,12 +152,7 @@ impl Http2Pool {
         let mut connect = Some(connect);
         loop {
             if let Some(lease) = self.lease() {
-                let fresh = connect.is_none();
-                return Ok(Place {
-                    lease,
-                    fresh,
-                    kept: false,
-                });
+                return Ok(Place::waited_for(lease, connect.is_none()));
             }
             let pending = self.connecting.borrow().clone();
             let connecting = match (pending, connect.take()) {
@@ -171,12 +171,7 @@ impl Http2Pool {
             self.take_in(&connecting, &made);
             // Those who waited for it use it, even where a drain has taken it out of use meanwhile.
             if let Some(lease) = made?.lease() {
-                let fresh = connect.is_none();
-                return Ok(Place {
-                    lease,
-                    fresh,
-                    kept: false,
-                });
+                return Ok(Place::waited_for(lease, connect.is_none()));
             }
         }
     }

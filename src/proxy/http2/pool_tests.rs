@@ -105,9 +105,9 @@ fn who_waits_for_a_connection_uses_it_though_a_drain_has_begun() {
     });
 }
 
-/// Time passes by itself where all wait: an endpoint that takes a connection and never answers on it.
-#[test]
-fn a_connection_that_is_never_answered_is_not_waited_for_by_all_that_come_later() {
+/// Before an endpoint that takes a connection and never answers on it, once the first who waited for it has gone.
+/// Time passes by itself where all wait.
+fn with_a_silent_endpoint(test: impl AsyncFnOnce(Http2Pool)) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let options = tokio::runtime::LocalOptions::default();
     let runtime = builder.enable_all().start_paused(true);
@@ -118,6 +118,13 @@ fn a_connection_that_is_never_answered_is_not_waited_for_by_all_that_come_later(
         let first = pool.place(|| std::future::ready(Ok(silent)));
         let first = tokio::time::timeout(Duration::from_secs(5), first).await;
         assert!(first.is_err(), "who waits has a limit of their own");
+        test(pool).await;
+    });
+}
+
+#[test]
+fn a_connection_that_is_never_answered_is_not_waited_for_by_all_that_come_later() {
+    with_a_silent_endpoint(async |pool| {
         // The next still waits for the same, and hears that it failed.
         let ended = Rc::new(Cell::new(false));
         assert!(pool.place(|| connect(Rc::clone(&ended))).await.is_err());
@@ -127,16 +134,7 @@ fn a_connection_that_is_never_answered_is_not_waited_for_by_all_that_come_later(
 
 #[test]
 fn a_connection_that_nobody_waits_for_any_more_is_given_up_in_time_all_the_same() {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let options = tokio::runtime::LocalOptions::default();
-    let runtime = builder.enable_all().start_paused(true);
-    let runtime = runtime.build_local(options).unwrap();
-    runtime.block_on(async {
-        let pool = Http2Pool::default();
-        let (silent, _endpoint) = tokio::io::duplex(64 * 1024);
-        let first = pool.place(|| std::future::ready(Ok(silent)));
-        let first = tokio::time::timeout(Duration::from_secs(5), first).await;
-        assert!(first.is_err(), "who waits has a limit of their own");
+    with_a_silent_endpoint(async |pool| {
         tokio::time::sleep(Duration::from_secs(20)).await;
         let ended = Rc::new(Cell::new(false));
         let place = pool.place(|| connect(Rc::clone(&ended))).await;
