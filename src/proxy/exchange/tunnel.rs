@@ -10,7 +10,7 @@ use super::{Caller, Exchange, Link};
 use crate::gate::InFlight;
 use crate::proxy::pick::Picked;
 use crate::proxy::timer::Timer;
-use crate::proxy::tunnel::Ended;
+use crate::proxy::tunnel::{Ended, counted};
 use crate::proxy::worker::{Control, Worker};
 
 /// How far one of the two ways is.
@@ -56,19 +56,32 @@ pub(in crate::proxy) async fn tunnel<C: Caller>(
     (mut link, in_flight): Opened,
     idle: Option<Duration>,
 ) -> Ended {
-    // The request is over, and an order to cut is to reach what it has become.
-    control.upstream.set(in_flight.endpoint().0.key);
+    let passing = async move {
+        let ended = pass_on((caller, timer), (worker, control), &mut link, idle).await;
+        if ended != Ended::Closed {
+            link.reset();
+        }
+        ended
+    };
+    counted((worker, control), in_flight, passing).await
+}
+
+async fn pass_on<C: Caller>(
+    (caller, timer): (&mut C, &mut Timer),
+    (worker, control): (&Worker, &Control),
+    link: &mut Link,
+    idle: Option<Duration>,
+) -> Ended {
     let stats = worker.stats();
     let mut tunnel = Tunnel {
         caller,
-        link: &mut link,
+        link,
         up: Way::Reading,
         down: Way::Reading,
         bytes_in: 0,
         bytes_out: 0,
     };
     let mut moved = Instant::now();
-    stats.tunnels.add(1);
     let ended = poll_fn(|cx| {
         if control.cut.get() {
             return Poll::Ready(Ended::Cut);
@@ -88,21 +101,9 @@ pub(in crate::proxy) async fn tunnel<C: Caller>(
         }
     })
     .await;
-    stats.tunnels.subtract(1);
     let (bytes_in, bytes_out) = tunnel.take_moved();
     stats.bytes_in.add(bytes_in);
     stats.bytes_out.add(bytes_out);
-    if ended == Ended::Cut {
-        in_flight.count_cut();
-        stats.cut.add(1);
-    }
-    if ended != Ended::Closed {
-        link.reset();
-    }
-    // The endpoint's side is closed before the gate is left: who waits for the gate may stop it then.
-    drop(link);
-    drop(in_flight);
-    control.upstream.set(0);
     ended
 }
 

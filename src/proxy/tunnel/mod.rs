@@ -11,8 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
+use super::pick::Picked;
 use super::timer::Timer;
 use super::worker::{Control, Worker};
+use crate::gate::InFlight;
 use way::Way;
 
 /// How a tunnel ended.
@@ -96,6 +98,27 @@ pub(super) async fn run<C: Side, E: Side>(
         client.reset();
         endpoint.reset();
     }
+    ended
+}
+
+/// Has a tunnel count as one, and an order to cut reach it, while `passing` lasts. With that the endpoint's side is
+/// closed, before the gate is left: who waits for the gate may stop it then.
+pub(super) async fn counted(
+    (worker, control): (&Worker, &Control),
+    in_flight: InFlight<Picked>,
+    passing: impl Future<Output = Ended>,
+) -> Ended {
+    // The request is over, and the order is to reach what it has become.
+    control.upstream.set(in_flight.endpoint().0.key);
+    worker.stats().tunnels.add(1);
+    let ended = passing.await;
+    worker.stats().tunnels.subtract(1);
+    if ended == Ended::Cut {
+        in_flight.count_cut();
+        worker.stats().cut.add(1);
+    }
+    drop(in_flight);
+    control.upstream.set(0);
     ended
 }
 

@@ -83,20 +83,10 @@ impl Connection {
             return Ended::Broken;
         };
         let control = Rc::clone(&self.client.registered.control);
-        // The request is over, and an order to cut is to reach what it has become.
-        control.upstream.set(in_flight.endpoint().0.key);
-        worker.stats().tunnels.add(1);
         let client = (&mut self.client.stream, &mut self.client.buffer);
-        let ended = tunnel::run(worker, client, (&mut endpoint, &mut read), &control, idle).await;
-        worker.stats().tunnels.subtract(1);
-        if ended == Ended::Cut {
-            in_flight.count_cut();
-            worker.stats().cut.add(1);
-        }
-        // The endpoint's side is closed before the gate is left: who waits for the gate may stop it then.
-        drop(endpoint);
-        drop(in_flight);
-        control.upstream.set(0);
-        ended
+        let of = &control;
+        let passing =
+            async move { tunnel::run(worker, client, (&mut endpoint, &mut read), of, idle).await };
+        tunnel::counted((worker, &control), in_flight, passing).await
     }
 }
