@@ -76,7 +76,7 @@ e2e:
 	@test -n "$$KUBECONFIG" || tests/install.sh cluster
 	@tests/cluster/up
 	$(CARGO_TEST) --test e2e --test lost_lastcall --no-run
-	tests/cluster/enter $(CARGO_TEST) --test e2e -- --test-threads=$(E2E_THREADS) --show-output
+	tests/cluster/enter $(CARGO_TEST) --test e2e -- --test-threads=$(E2E_THREADS)
 # Most of what they do is wait for pods.
 E2E_THREADS ?= 4
 

@@ -1,11 +1,12 @@
 //! The cluster: kubectl as users have it, a namespace for each test, and waiting.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::{attempt, run};
 use crate::support::wait::wait_until_by_looks;
@@ -80,12 +81,18 @@ impl Namespace {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{purpose}-{}-{number}", std::process::id());
-        run("kubectl", &["create", "namespace", &name]);
-        if !labels.is_empty() {
-            let mut arguments = vec!["label", "namespace", &name];
-            arguments.extend(labels);
-            run("kubectl", &arguments);
-        }
+        // In one go: a webhook that asks for a label would miss pods of a namespace that gets it afterwards.
+        let labels = labels
+            .iter()
+            .map(|label| label.split_once('=').expect("KEY=VALUE"));
+        let labels: BTreeMap<_, _> = labels.collect();
+        let made = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": labels},
+        });
+        attempt("kubectl", &["create", "-f", "-"], &made.to_string())
+            .unwrap_or_else(|error| panic!("{error}"));
         let space = Self { name };
         // A pod that comes before the account is refused, and some controllers wait long before the next attempt.
         wait_until("the namespace's account", LIMIT, || {

@@ -14,6 +14,12 @@ pub fn tree(path: &str) -> PathBuf {
     root().join(path)
 }
 
+/// Tells a figure that is of interest where the test passes too: at once, for the tests' runner keeps what is printed, and
+/// shows it of failed tests only.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Runs a program of this name (in the path, or a path in the source tree) to its end; what it printed, or what it said
 /// as it failed.
 pub fn attempt(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {

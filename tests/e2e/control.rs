@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::cluster::{LIMIT, object, wait_until};
+use crate::command::say;
 use crate::installation::{Mode, shared};
 use crate::objects::Wanted;
 
@@ -35,12 +36,12 @@ fn without_the_webhook_the_same_update_loses_requests() {
         .stopped()
         .filter_map(|life| life.summary().in_flight_at_sigterm)
         .sum();
-    println!(
+    say(&format!(
         "without the webhook: {} of {} requests failed ({:?}), {in_flight} in flight at SIGTERM",
         ended.failed.len(),
         ended.sent,
         ended.kinds()
-    );
+    ));
     assert!(!ended.failed.is_empty() && in_flight > 0);
     assert!(judge.stopped().all(|life| judge.release(life).is_none()));
 }

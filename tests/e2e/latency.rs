@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::command::say;
 use crate::flow::{Steady, mixed, short_or_long, with_long_streams};
 use crate::installation::{Mode, alone};
 use crate::objects::Wanted;
@@ -78,11 +79,11 @@ fn sigterm_comes_right_after_the_last_byte() {
         seen.len()
     );
     let (median, max) = spread(&seen, |wait| wait.whole);
-    println!(
+    say(&format!(
         "from the last byte to SIGTERM, {} drains: median {median:?}, max {max:?}; until lastcall let go: {:?}",
         seen.len(),
         spread(&seen, |wait| wait.own),
-    );
+    ));
     assert!(median < Duration::from_millis(250), "median {median:?}");
     assert!(max < Duration::from_secs(3), "max {max:?}");
 }

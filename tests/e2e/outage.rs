@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::cluster::{LIMIT, object, text, wait_until};
-use crate::command::{run, tree};
+use crate::command::{run, say, tree};
 use crate::installation::{Installed, Mode, alone, is_injected};
 use crate::liveness::{PROBE, short_load, tell};
 use crate::objects::Wanted;
@@ -59,7 +59,7 @@ fn all_is_back(app: &App, lastcall: &Installed) {
 fn a_minute_without_the_api_server_loses_nothing() {
     let lastcall = alone(Mode::Exec);
     if std::env::var_os("LASTCALL_E2E_IMAGE").is_some() {
-        println!("left out: the API server of a cluster that others made is not stopped");
+        say("left out: the API server of a cluster that others made is not stopped");
         return;
     }
     let wanted = Wanted {

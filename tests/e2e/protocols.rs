@@ -16,7 +16,7 @@ use self::app::{RAW, RPC, UNARY, WEB};
 use self::load::{Clients, HOST, Kind, Ports};
 use crate::app::App;
 use crate::cluster::{LIMIT, Namespace, object, wait_until};
-use crate::command::{run, tree};
+use crate::command::{run, say, tree};
 use crate::installation::{Installed, Mode, shared};
 use crate::support::tls::{Authority, Issued};
 
@@ -204,7 +204,7 @@ fn a_rolling_update_ends_no_work_of_any_protocol_and_a_new_certificate_no_connec
     app.settle(4);
     clients.wait_for_more(5);
     let ended = clients.end();
-    println!("done: {:?}", ended.done);
+    say(&format!("done: {:?}", ended.done));
     ended.nothing_failed();
     app.judge().clean(4);
 }
@@ -247,6 +247,8 @@ fn without_the_webhook_the_same_update_loses_work_of_every_protocol() {
         Kind::Tcp,
     ]
     .map(|kind| (kind, ended.failed(kind)));
-    println!("without the webhook: lost {lost:?}, {in_flight} in flight at SIGTERM");
+    say(&format!(
+        "without the webhook: lost {lost:?}, {in_flight} in flight at SIGTERM"
+    ));
     assert!(lost.iter().all(|(_, count)| *count > 0) && in_flight > 0);
 }
