@@ -61,7 +61,7 @@ proxy:
 	$(CARGO_TEST) $(addprefix --test ,$(SOCKET_TESTS))
 
 # The files of fuzz/tests.
-FUZZ_TARGETS = directory http1 proxy_protocol router sni
+FUZZ_TARGETS = directory http1 http2 proxy_protocol router sni
 fuzz:
 	LASTCALL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO_TEST) $(addprefix --test ,$(FUZZ_TARGETS))
 

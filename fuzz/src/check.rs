@@ -75,7 +75,7 @@ fn request_passed_on(request: &Request, bytes: &[u8]) {
 }
 
 /// Each field passed on is ours, or one of those that came, in their order.
-fn nothing_new(came: &[Pair], passed: &[Pair]) {
+pub(crate) fn nothing_new(came: &[Pair], passed: &[Pair]) {
     let mut came = came.iter();
     for field in passed {
         let name = String::from_utf8_lossy(&field.0).to_ascii_lowercase();

@@ -7,10 +7,12 @@
 pub mod cases;
 pub mod check;
 pub mod folder;
+pub mod http2;
 #[path = "../../tests/codec/reading.rs"]
 #[allow(missing_docs)]
 pub mod reading;
 pub mod routes;
+pub mod translation;
 
 use std::time::Duration;
 
@@ -202,6 +204,11 @@ impl Drop for Shown<'_> {
             eprintln!("message: {:?}", String::from_utf8_lossy(self.0));
         }
     }
+}
+
+/// Those that are not long: they only slow a target down.
+pub fn short(messages: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
+    messages.filter(|bytes| bytes.len() < 400).collect()
 }
 
 /// Up to 16 places to cut a message of `len` bytes.

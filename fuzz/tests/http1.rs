@@ -1,12 +1,7 @@
 //! The HTTP/1 codec against any bytes, from both sides.
 
 use lastcall_fuzz::cases::{requests, responses};
-use lastcall_fuzz::{Choices, Shown, check, cuts, fuzz, message};
-
-/// Long messages only slow it down.
-fn short(messages: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
-    messages.filter(|bytes| bytes.len() < 400).collect()
-}
+use lastcall_fuzz::{Choices, Shown, check, cuts, fuzz, message, short};
 
 #[test]
 fn any_bytes_of_a_client_are_read_alike_and_passed_on_plainly() {

@@ -11,7 +11,7 @@ pub mod filters;
 mod grpc;
 mod hash_key;
 pub mod http1;
-mod http2;
+pub mod http2;
 mod keep_alive;
 mod linger;
 pub mod listener;

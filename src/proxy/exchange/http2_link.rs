@@ -9,8 +9,8 @@ use h2::{Reason, RecvStream, SendStream};
 
 use super::piece::{Piece, Then};
 use crate::proxy::attempts::{Truncated, Unanswered};
-use crate::proxy::http1::{AskedBy, ResponseBody, ResponseHead, is_trailer};
-use crate::proxy::http2::{Lease, read_response};
+use crate::proxy::http1::{AskedBy, ResponseBody, ResponseHead};
+use crate::proxy::http2::{Lease, read_response, retain_trailers};
 use crate::proxy::sheets::Sheet;
 
 /// A stream to an endpoint. Dropped before its end it is reset, and the endpoint knows that nobody waits.
@@ -185,18 +185,6 @@ impl Http2Link {
     /// Ends the stream in a way that cannot be taken for its end.
     pub(in crate::proxy) fn reset(&mut self) {
         self.send.send_reset(Reason::CANCEL);
-    }
-}
-
-/// Takes out what must not stand in trailers (RFC 9110 section 6.5.1).
-pub(in crate::proxy) fn retain_trailers(map: &mut http::HeaderMap) {
-    let refused: Vec<_> = map
-        .keys()
-        .filter(|name| !is_trailer(name.as_str().as_bytes()))
-        .cloned()
-        .collect();
-    for name in refused {
-        map.remove(name);
     }
 }
 

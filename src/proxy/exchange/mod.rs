@@ -25,7 +25,7 @@ use std::time::Instant;
 pub(super) use caller::{Caller, CallerFault};
 pub(super) use connect::{Linked, Outbound, connect, reuse};
 pub(super) use http1_link::Http1Link;
-pub(super) use http2_link::{Http2Link, retain_trailers};
+pub(super) use http2_link::Http2Link;
 pub(super) use link::Link;
 pub(super) use piece::{Piece, Then};
 pub(super) use replay::Replay;

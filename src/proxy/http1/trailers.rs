@@ -4,7 +4,7 @@
 //! Used by `body`; read by the drivers once a body is finished.
 
 use super::body::BodyFault;
-use super::head::{Field, record};
+use super::head::{Field, is_token, record};
 use super::known::Known;
 use super::syntax::Syntax;
 
@@ -75,9 +75,9 @@ impl Trailers {
     }
 }
 
-/// Whether a field of this name may stand in a trailer section.
+/// Whether a field of this name, whatever it was read by, may stand in a trailer section.
 pub(in crate::proxy) fn is_trailer(name: &[u8]) -> bool {
-    is_allowed(name, Known::of(name))
+    is_token(name) && is_allowed(name, Known::of(name))
 }
 
 /// RFC 9110 section 6.5.1: nothing that frames, routes, authenticates, modifies the request or says how to

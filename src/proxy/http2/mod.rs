@@ -28,12 +28,14 @@ mod stream;
 mod target;
 #[cfg(test)]
 mod tests;
+mod trailers;
 
 pub(super) use pool::{Http2Pool, Lease, Place};
-pub(super) use request::request_for_endpoint;
-pub(super) use response::{read_response, trailers};
+pub use request::{Bootstrap, NormalRequest, Untranslatable, read_request, request_for_endpoint};
+pub use response::{read_response, response_for_client};
 pub(super) use server::{Client, serve};
 pub(super) use socket::Socket;
+pub use trailers::{retain_trailers, trailers};
 
 /// Bytes of one body that may be on their way to us and not passed on yet.
 const STREAM_WINDOW: u32 = 256 * 1024;

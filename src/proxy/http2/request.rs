@@ -19,23 +19,24 @@ use crate::proxy::sheets::Sheet;
 
 /// A request's head in normal form: what the reader of HTTP/1 made of it.
 #[derive(Debug)]
-pub(super) struct NormalRequest {
+pub struct NormalRequest {
     /// With the bytes that spans point into.
-    pub(super) sheet: Sheet,
-    pub(super) head: RequestHead,
+    pub sheet: Sheet,
+    /// What they say.
+    pub head: RequestHead,
 }
 
 /// What a request asks for that is no method: RFC 8441's extended CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bootstrap<'a> {
+pub enum Bootstrap<'a> {
     /// An ordinary request.
     None,
     /// A WebSocket, with the key that HTTP/1 wants and HTTP/2 has not: base64 of 16 bytes.
     WebSocket(&'a str),
 }
 
-/// Reads the head of a request, by way of `sheet`; `ends` where no body follows it.
-pub(in crate::proxy) fn read_request(
+/// Reads the head of a request, by way of `sheet`, an empty one; `ends` where no body follows it.
+pub fn read_request(
     parts: &request::Parts,
     ends: bool,
     bootstrap: Bootstrap<'_>,
@@ -171,11 +172,11 @@ fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
 /// may say it.
 #[derive(Debug, thiserror::Error)]
 #[error("a head that HTTP/2 cannot carry: {0}")]
-pub(in crate::proxy) struct Untranslatable(pub(super) &'static str);
+pub struct Untranslatable(pub(super) &'static str);
 
 /// The request for an endpoint that speaks HTTP/2, of the head that `forward_request` wrote for it.
 /// `scheme` is what the connection to the endpoint is: `http` or `https`.
-pub(in crate::proxy) fn request_for_endpoint(
+pub fn request_for_endpoint(
     head: &[u8],
     scheme: &Scheme,
 ) -> Result<http::Request<()>, Untranslatable> {

@@ -8,7 +8,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
 use super::response::response_for_client;
-use crate::proxy::exchange::{Caller, CallerFault, Piece, Replay, Then, retain_trailers};
+use super::trailers::retain_trailers;
+use crate::proxy::exchange::{Caller, CallerFault, Piece, Replay, Then};
 use crate::proxy::http1::{ResponseFraming, Version};
 
 /// Content that is handed over whatever the client's window says: a small response goes out with its head.

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 use http::header::{self, HeaderName};
-use http::{HeaderMap, StatusCode, response};
+use http::{StatusCode, response};
 
 use super::names::name_of;
 use super::request::{Lines, Untranslatable, append};
@@ -13,7 +13,7 @@ use crate::proxy::sheets::Sheet;
 
 /// Writes the head of an endpoint's response in normal form to `sheet`, and reads it. `ends` where no body
 /// follows it.
-pub(in crate::proxy) fn read_response(
+pub fn read_response(
     parts: &response::Parts,
     ends: bool,
     method: Method,
@@ -67,9 +67,7 @@ fn is_of_the_connection(name: &HeaderName) -> bool {
 }
 
 /// The response for a client that speaks HTTP/2, of the head that `forward_response` wrote for it.
-pub(in crate::proxy) fn response_for_client(
-    head: &[u8],
-) -> Result<http::Response<()>, Untranslatable> {
+pub fn response_for_client(head: &[u8]) -> Result<http::Response<()>, Untranslatable> {
     let bytes = Bytes::copy_from_slice(head);
     let mut lines = Lines::new(&bytes);
     let start = lines.start().unwrap_or_default();
@@ -90,18 +88,4 @@ pub(in crate::proxy) fn response_for_client(
         }
     }
     Ok(response)
-}
-
-/// Trailers as HTTP/2 carries them, of those that HTTP/1 had.
-pub(in crate::proxy) fn trailers<'a>(
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in fields {
-        // They were checked when they were read; what HTTP/2 has no word for is left out.
-        if let (Ok(name), Ok(value)) = (name_of(name), header::HeaderValue::from_bytes(value)) {
-            map.append(name, value);
-        }
-    }
-    map
 }
