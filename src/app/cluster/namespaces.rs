@@ -12,8 +12,11 @@ use kube::api::Api;
 use crate::admission::{LookupError, pod_security};
 use crate::api::pods;
 
-/// How long the API server is waited for: less than the webhook has in all, so that there is time for an answer.
+/// How long the API server is waited for where it is known what a namespace said last.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// The same for a namespace that was never asked for: without an answer its pod would be let in unprotected. Less than
+/// the webhook has in all (5 s, the chart's `webhook.timeoutSeconds`), so that there is time for an answer.
+const PATIENCE_WITH_NEW_ONES: Duration = Duration::from_secs(4);
 /// Namespaces that are remembered; etcd's own limits keep clusters below it.
 const REMEMBERED: usize = 20_000;
 
@@ -46,17 +49,26 @@ impl Namespaces {
     ///
     /// The API server did not answer, and the namespace was never asked for before.
     pub(super) async fn said(&self, namespace: &str) -> Result<Said, LookupError> {
-        let why = match tokio::time::timeout(PATIENCE, self.live(namespace)).await {
+        let patience = match self.last_said(namespace) {
+            Some(_) => PATIENCE,
+            None => PATIENCE_WITH_NEW_ONES,
+        };
+        let why = match tokio::time::timeout(patience, self.live(namespace)).await {
             Ok(Ok(said)) => return Ok(said),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer in {} ms", PATIENCE.as_millis()),
+            Err(_) => format!("no answer in {} ms", patience.as_millis()),
         };
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = last.get(namespace).cloned();
+        // It may have been learnt meanwhile, for another pod.
+        let known = self.last_said(namespace);
         if known.is_some() {
             tracing::warn!(namespace, %why, "labels of the namespace as they were last read");
         }
         known.ok_or_else(|| LookupError(format!("namespace {namespace}: {why}")))
+    }
+
+    fn last_said(&self, namespace: &str) -> Option<Said> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(namespace).cloned()
     }
 
     async fn live(&self, namespace: &str) -> kube::Result<Said> {
@@ -86,8 +98,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers with one namespace's labels, or with nothing while it is away.
-    fn api_server(away: &Arc<AtomicBool>) -> Namespaces {
+    /// Answers with one namespace's labels, after `delay`, or with nothing while it is away.
+    fn api_server(away: &Arc<AtomicBool>, delay: Duration) -> Namespaces {
         let away = Arc::clone(away);
         let service = tower::service_fn(move |_: Request<Body>| {
             let away = Arc::clone(&away);
@@ -95,6 +107,7 @@ mod tests {
                 if away.load(Ordering::SeqCst) {
                     std::future::pending::<()>().await;
                 }
+                tokio::time::sleep(delay).await;
                 let body = r#"{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"name":"shop",
                     "labels":{"lastcall.dev/drain":"disabled","pod-security.kubernetes.io/enforce":"baseline"}}}"#;
                 Ok::<_, std::io::Error>(Response::new(Body::from(body.as_bytes().to_vec())))
@@ -106,7 +119,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_the_api_server_a_namespace_says_what_it_said_last() {
         let away = Arc::new(AtomicBool::new(false));
-        let namespaces = api_server(&away);
+        let namespaces = api_server(&away, Duration::ZERO);
         let said = namespaces.said("shop").await.unwrap();
         assert_eq!(
             (said.drain.as_deref(), said.forbids_host),
@@ -115,6 +128,17 @@ mod tests {
         away.store(true, Ordering::SeqCst);
         assert_eq!(namespaces.said("shop").await.unwrap(), said);
         let LookupError(why) = namespaces.said("another").await.unwrap_err();
-        assert_eq!(why, "namespace another: no answer in 1500 ms");
+        assert_eq!(why, "namespace another: no answer in 4000 ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_is_waited_for_where_no_other_is_known() {
+        let namespaces = api_server(&Arc::default(), Duration::from_secs(3));
+        let said = namespaces.said("shop").await.unwrap();
+        assert_eq!(said.drain.as_deref(), Some("disabled"));
+        // From here on what it said last is good enough.
+        let from = tokio::time::Instant::now();
+        assert_eq!(namespaces.said("shop").await.unwrap(), said);
+        assert_eq!(from.elapsed(), PATIENCE);
     }
 }
