@@ -192,6 +192,38 @@ async fn an_opening_that_leads_nowhere_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_content_of_an_opening_is_never_the_next_request() {
+    let mut server = Scripted::with_websockets().await;
+    let lastcall = before_http2(&server, "retry: {attempts: 0}");
+    let address = lastcall.address;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+    let fields = format!("\r\nContent-Length: {}\r\n\r\n", smuggled.len());
+    let opening = OPENING.replace("\r\n\r\n", &fields);
+    let client =
+        blocking(move || RawClient::sending(address, format!("{opening}{smuggled}"))).await;
+    // With content it opens nothing: an ordinary request.
+    let mut stream = server.next().await;
+    assert_eq!(
+        (&stream.head.method, stream.path()),
+        (&Method::GET, "/chat")
+    );
+    stream.answer_with(403);
+    let client = blocking(move || {
+        let mut client = client;
+        assert_eq!(client.read_response().status(), 403);
+        client.send("GET /next HTTP/1.1\r\nHost: test\r\n\r\n");
+        client
+    })
+    .await;
+    let mut stream = server.next().await;
+    assert_eq!(stream.path(), "/next");
+    stream.answer("next");
+    let mut client = client;
+    let answer = blocking(move || client.read_response()).await;
+    assert_eq!(answer.body_text(), "next");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_of_http1_must_answer_the_key() {
     let server = Backend::start(|seen| {
         match seen.field("x-answer") {
