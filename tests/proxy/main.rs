@@ -12,6 +12,7 @@ mod filters;
 mod grpc;
 mod http2;
 mod http2_early;
+mod http2_floods;
 mod http2_interim;
 mod http2_leaving;
 mod http2_lost;

@@ -1,16 +1,20 @@
-//! An endpoint of HTTP/2 by hand, frame by frame: one that does what no library would.
+//! HTTP/2 by hand, frame by frame: an endpoint that does what no library would, and what a client floods with.
 
 use super::{RawClient, RawServer};
 
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const HEADERS: u8 = 1;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 /// `END_STREAM` and `END_HEADERS`.
 const WHOLE: u8 = 5;
 
-/// A connection of one.
+/// What a client begins with (RFC 9113 section 3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection of an endpoint.
 pub struct RawHttp2(RawClient);
 
 impl RawHttp2 {
@@ -19,7 +23,7 @@ impl RawHttp2 {
     pub fn accept(server: &RawServer) -> Self {
         let mut connection = Self(server.accept());
         let preface = connection.0.read_exactly(24);
-        assert_eq!(&preface[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        assert_eq!(preface, PREFACE);
         connection.send(SETTINGS, 0, 0, &[]);
         connection
     }
@@ -53,8 +57,13 @@ impl RawHttp2 {
     }
 
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        self.0.send([&head, payload].concat());
+        self.0.send(frame(kind, flags, stream, payload));
     }
+}
+
+/// A frame (RFC 9113 section 4.1).
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [&head, payload].concat()
 }
