@@ -17,6 +17,7 @@ pub mod pre_stop;
 pub mod protection;
 pub mod retry_budget;
 pub mod route_match;
+pub mod service_template;
 pub mod status;
 pub mod tls;
 pub mod upstream;

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
 
 use crate::api::LoadBalancer;
-use crate::api::load_balancer::{ExternalTrafficPolicy, ServiceType};
+use crate::api::service_template::{ExternalTrafficPolicy, ServiceType};
 use crate::model::ObjectName;
 use crate::plan::allotment::{Allotment, ListenerPort};
 
