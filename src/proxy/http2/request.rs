@@ -36,6 +36,10 @@ pub enum Bootstrap<'a> {
 }
 
 /// Reads the head of a request, by way of `sheet`, an empty one; `ends` where no body follows it.
+///
+/// # Errors
+///
+/// It has a field of the connection, `:authority` and `Host` differ, or HTTP/1 would refuse it too.
 pub fn read_request(
     parts: &request::Parts,
     ends: bool,
@@ -176,6 +180,10 @@ pub struct Untranslatable(pub(super) &'static str);
 
 /// The request for an endpoint that speaks HTTP/2, of the head that `forward_request` wrote for it.
 /// `scheme` is what the connection to the endpoint is: `http` or `https`.
+///
+/// # Errors
+///
+/// What HTTP/2 cannot carry, such as a target longer than the http crate takes (65,534 bytes).
 pub fn request_for_endpoint(
     head: &[u8],
     scheme: &Scheme,

@@ -13,6 +13,10 @@ use crate::proxy::sheets::Sheet;
 
 /// Writes the head of an endpoint's response in normal form to `sheet`, and reads it. `ends` where no body
 /// follows it.
+///
+/// # Errors
+///
+/// HTTP/1 would refuse it too.
 pub fn read_response(
     parts: &response::Parts,
     ends: bool,
@@ -67,6 +71,10 @@ fn is_of_the_connection(name: &HeaderName) -> bool {
 }
 
 /// The response for a client that speaks HTTP/2, of the head that `forward_response` wrote for it.
+///
+/// # Errors
+///
+/// Bytes that are no such head: a fault of ours.
 pub fn response_for_client(head: &[u8]) -> Result<http::Response<()>, Untranslatable> {
     let bytes = Bytes::copy_from_slice(head);
     let mut lines = Lines::new(&bytes);
