@@ -81,7 +81,7 @@ impl Namespace {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{purpose}-{}-{number}", std::process::id());
-        // In one go: a webhook that asks for a label would miss pods of a namespace that gets it afterwards.
+        // In one go: `PodSecurity` decides by the API server's cache, which may lag behind a label that comes later.
         let labels = labels
             .iter()
             .map(|label| label.split_once('=').expect("KEY=VALUE"));
