@@ -11,7 +11,7 @@ use crate::support::raw_http2::{CONTINUATION, GOAWAY, HEADERS, PING, PREFACE, SE
 use crate::support::{Config, Lastcall, RawClient};
 
 /// Bytes of a flood, more than the kernel has room for on both sides.
-const FLOOD: usize = 64 << 20;
+const FLOOD: usize = 24 << 20;
 /// More that may be resident for it.
 const GROWTH: u64 = 8 << 20;
 /// How long nothing more is taken before the flood is over.
