@@ -145,6 +145,7 @@ async fn http2(
             tracing::debug!(%error, "connection to an endpoint");
             unreachable()
         })?;
+        let Some(place) = place else { continue };
         // A connection that takes no more says so before anything is sent.
         if let Some(linked) = stream(worker, upstream, place, outbound, ends)? {
             return Ok(linked);

@@ -138,21 +138,22 @@ impl Place {
 
 impl Http2Pool {
     /// A place on a connection, nothing of which was sent to yet; `connect` makes a transport where none has room.
+    /// `None` where others had taken all of its places first.
     pub(in crate::proxy) async fn place<T, F>(
         &self,
         connect: impl FnOnce() -> F,
-    ) -> Result<Place, Rc<io::Error>>
+    ) -> Result<Option<Place>, Rc<io::Error>>
     where
         F: Future<Output = io::Result<T>> + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
         if let Some(place) = self.place_at_hand() {
-            return Ok(place);
+            return Ok(Some(place));
         }
         let mut connect = Some(connect);
         loop {
             if let Some(lease) = self.lease() {
-                return Ok(Place::waited_for(lease, connect.is_none()));
+                return Ok(Some(Place::waited_for(lease, connect.is_none())));
             }
             let pending = self.connecting.borrow().clone();
             let connecting = match (pending, connect.take()) {
@@ -162,16 +163,13 @@ impl Http2Pool {
                 }
                 (None, Some(connect)) => self.begin(connect()),
                 // The one made for it was full again, or over, before its turn came.
-                (None, None) => {
-                    let full = io::Error::other("the endpoint takes no more streams");
-                    return Err(Rc::new(full));
-                }
+                (None, None) => return Ok(None),
             };
             let made = connecting.clone().await;
             self.take_in(&connecting, &made);
             // Those who waited for it use it, even where a drain has taken it out of use meanwhile.
             if let Some(lease) = made?.lease() {
-                return Ok(Place::waited_for(lease, connect.is_none()));
+                return Ok(Some(Place::waited_for(lease, connect.is_none())));
             }
         }
     }

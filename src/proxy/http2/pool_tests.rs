@@ -61,7 +61,7 @@ fn an_idle_connection_to_a_closed_endpoint_is_closed_at_the_next_look() {
         let upstream = Upstream::new(id, ([127, 0, 0, 1], 1).into(), 1, Arc::clone(&gate));
         let ended = Rc::new(Cell::new(false));
         let place = upstream.http2.place(|| connect(Rc::clone(&ended))).await;
-        let place = place.ok().unwrap();
+        let place = place.ok().flatten().unwrap();
         gate.change(State::Closed);
         // What it carries may finish.
         upstream.sweep(Instant::now());
@@ -78,6 +78,7 @@ fn an_idle_connection_to_a_closed_endpoint_is_closed_at_the_next_look() {
                 .place(|| connect(Rc::clone(&ended)))
                 .await
                 .ok()
+                .flatten()
                 .unwrap(),
         );
         upstream.sweep(Instant::now());
@@ -96,12 +97,28 @@ fn who_waits_for_a_connection_uses_it_though_a_drain_has_begun() {
         let pending = poll_fn(|cx| Poll::Ready(place.as_mut().poll(cx).is_pending()));
         assert!(pending.await);
         pool.close_idle();
-        let place = place.await.ok().unwrap();
+        let place = place.await.ok().flatten().unwrap();
         assert!(place.fresh);
         // Nobody else gets it, and it closes behind the one that did.
         assert!(pool.place_at_hand().is_none());
         drop(place);
         until(|| ended.get()).await;
+    });
+}
+
+/// It may ask for another one.
+#[test]
+fn who_finds_the_connection_full_that_was_made_for_it_is_told_so() {
+    on_a_worker(async {
+        let pool = Http2Pool::default();
+        let ended = Rc::new(Cell::new(false));
+        let mut place = std::pin::pin!(pool.place(|| connect(Rc::clone(&ended))));
+        let pending = poll_fn(|cx| Poll::Ready(place.as_mut().poll(cx).is_pending()));
+        assert!(pending.await);
+        until(|| pool.place_at_hand().is_some()).await;
+        let others: Vec<_> = std::iter::from_fn(|| pool.place_at_hand()).collect();
+        assert!(matches!(place.await, Ok(None)));
+        drop(others);
     });
 }
 
@@ -128,7 +145,8 @@ fn a_connection_that_is_never_answered_is_not_waited_for_by_all_that_come_later(
         // The next still waits for the same, and hears that it failed.
         let ended = Rc::new(Cell::new(false));
         assert!(pool.place(|| connect(Rc::clone(&ended))).await.is_err());
-        assert!(pool.place(|| connect(Rc::clone(&ended))).await.is_ok());
+        let place = pool.place(|| connect(Rc::clone(&ended))).await;
+        assert!(matches!(place, Ok(Some(_))));
     });
 }
 
@@ -138,7 +156,10 @@ fn a_connection_that_nobody_waits_for_any_more_is_given_up_in_time_all_the_same(
         tokio::time::sleep(Duration::from_secs(20)).await;
         let ended = Rc::new(Cell::new(false));
         let place = pool.place(|| connect(Rc::clone(&ended))).await;
-        assert!(place.is_ok(), "the next is told of another's");
+        assert!(
+            matches!(place, Ok(Some(_))),
+            "the next is told of another's"
+        );
     });
 }
 
@@ -172,7 +193,7 @@ fn a_connection_that_turned_out_to_be_of_http2_is_for_who_asks_next() {
         let ended = Rc::new(Cell::new(false));
         pool.adopt(connect(Rc::clone(&ended)).await.unwrap());
         let another = || async { unreachable!() as io::Result<DuplexStream> };
-        let place = pool.place(another).await.ok().unwrap();
+        let place = pool.place(another).await.ok().flatten().unwrap();
         assert!(!place.fresh);
         // There is one: another is not needed.
         let (second, mut its_end) = tokio::io::duplex(1024);
